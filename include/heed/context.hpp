@@ -1,0 +1,376 @@
+// The context: one small handle that carries cancellation, deadline and values down a tree of work.
+#pragma once
+
+#include <heed/error.hpp>
+#include <heed/export.hpp>
+#include <heed/time.hpp>
+
+#include <atomic>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <iosfwd>
+#include <memory>
+#include <new>
+#include <optional>
+#include <source_location>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+namespace heed::inline v0 {
+
+class context;
+class scheduler;
+class tree;  // the library's side of these classes: src/tree.hpp
+struct node;
+struct cancel_node;
+struct value_type;
+
+// What err() reads: the one word that decides whether a context is done. Its bits are told in src/word.hpp.
+struct scope {
+  static constexpr std::uint32_t verdict = 0b0011;  // 0 live, else the errc
+  static constexpr std::uint32_t closing = 0b1000;  // done, but its done_fd() is not readable yet
+  std::atomic<std::uint32_t> word{0};
+  int fd = -1;  // done_fd(); written once, before the word tells of it
+  // Makes the fd readable when the word was seen with `closing`. Signal-safe, never waits.
+  [[gnu::cold]] HEED_API void close() const noexcept;
+};
+/// The scope of every context that can never be canceled.
+HEED_API extern const scope never_ending;
+
+/// What a key is apart from its type: an address and a name. Use key<T>.
+class key_base {
+ public:
+  key_base(const key_base&) = delete;
+  key_base& operator=(const key_base&) = delete;
+  /// The name for people, as given to the constructor.
+  constexpr const char* name() const noexcept { return name_; }
+
+ protected:
+  constexpr explicit key_base(const char* name) noexcept : name_(name) {}
+  ~key_base() = default;
+
+ private:
+  const char* name_;
+};
+
+/// Names a value of type T in contexts. Its identity is the object's address; the name is for people.
+///
+///     inline constexpr heed::key<user> user_key{"user"};     // in a header: the same key in every file
+///
+/// A key, and the string of its name, must outlive every context made with it: give keys static storage, as
+/// above. heed never reads a dead key to find or destroy a value, but to_string() prints its name. A temporary
+/// is refused at compile time.
+template <class T>
+class key : public key_base {
+  static_assert(std::is_object_v<T> && !std::is_array_v<T> && std::is_same_v<T, std::remove_cv_t<T>>,
+                "heed::key<T>: T is the type of the stored value: an object type, not const, not an array");
+
+ public:
+  constexpr explicit key(const char* name) noexcept : key_base(name) {}
+  key(const key&) = delete;
+};
+
+/// A handle on a context: copyable, never null, two pointers wide. Pass it as `const heed::context&`, first.
+///
+/// Go's `context.Context`. Any number of threads may use one context at once, also through the same handle as
+/// long as none assigns to that handle. Copying costs one atomic increment, none for background() and todo().
+/// A context keeps its ancestors and their values alive.
+class HEED_API context {
+ public:
+  /// background(). Free.
+  context() noexcept = default;
+  context(const context& other) noexcept : node_(other.node_), scope_(other.scope_) {
+    if (node_) retain(node_);
+  }
+  /// Moving is free; a moved-from context is background().
+  context(context&& other) noexcept
+      : node_(std::exchange(other.node_, nullptr)), scope_(std::exchange(other.scope_, &never_ending)) {}
+  context& operator=(context other) noexcept {
+    std::swap(node_, other.node_);
+    std::swap(scope_, other.scope_);
+    return *this;
+  }
+  /// Dropping the last handle of a context frees it, its timer and its fd, unless something below still needs
+  /// it. Destroys its value, if it holds one: foreign code, run with no lock held.
+  ~context() {
+    if (node_) release(node_);
+  }
+
+  /// `{}` while live; then errc::canceled or errc::deadline_exceeded, for good. One atomic load (acquire): all
+  /// that happened before the cancel() is visible once this is non-zero. Non-zero exactly when done is visible
+  /// in every other form (waiters, done_fd(), callbacks). Lock-free, async-signal-safe. (Go: "If Done is not yet
+  /// closed, Err returns nil [...] After Err returns a non-nil error, successive calls to Err return the same
+  /// error.")
+  std::error_code err() const noexcept {
+    const std::uint32_t w = scope_->word.load(std::memory_order_acquire);
+    if ((w & scope::verdict) == 0) return {};
+    if (w & scope::closing) [[unlikely]] scope_->close();
+    return {static_cast<int>(w & scope::verdict), category()};
+  }
+  /// `bool(err())`, for loops: `while (!ctx.done()) ...`. The same load, the same promises.
+  bool done() const noexcept {
+    const std::uint32_t w = scope_->word.load(std::memory_order_acquire);
+    if ((w & scope::verdict) == 0) return false;
+    if (w & scope::closing) [[unlikely]] scope_->close();
+    return true;
+  }
+  /// Why it ended: null until done; then the cause given to the first cancel() or to the deadline that ended it
+  /// or an ancestor, or err() as an error where none was given. Never changes afterwards. Thread-safe; one
+  /// atomic increment at most. Go's `context.Cause`.
+  error cause() const noexcept;
+  /// The earliest deadline of its own and its ancestors', up to the nearest without_cancel(). Never changes.
+  /// O(1) where there is none; else up to the nearest ancestor that has one.
+  std::optional<time_point> deadline() const noexcept;
+  /// The value of the nearest context at or above this one that was made with this very key; nullptr if none.
+  /// Lives as long as this context. Thread-safe; as the value itself is shared, T should be immutable or do its
+  /// own locking. Costs a step per value (not per context) on the way.
+  template <class T>
+  const T* value(const key<T>& k) const noexcept {
+    return static_cast<const T*>(find(k));
+  }
+  /// False: err() can never change; true for everything that can be canceled, also once it is. (Go: Done
+  /// returns nil "if this context can never be canceled".)
+  bool cancel_possible() const noexcept { return scope_ != &never_ending; }
+  /// The line whose cancel() or deadline ended it; `{}` while live. For a deadline the line that set it; for a
+  /// cancel_func that left its scope, the line that made it. The same for every descendant that it ended.
+  std::optional<std::source_location> canceled_at() const noexcept;
+
+  /// Blocks this thread until done; forever where cancel is not possible. No spinning: one futex.
+  void wait() const;
+  /// Blocks until done (true) or until the duration has passed (false); a context that is done gives true,
+  /// whatever the duration. Any duration type; too long ones saturate to forever; NaN is misuse
+  /// (`std::invalid_argument`). Under a manual_scheduler its clock counts.
+  template <class Rep, class Period>
+  bool wait_for(const std::chrono::duration<Rep, Period>& d) const {
+    return wait_until(saturating_add(now(), saturate(d)));
+  }
+  /// Blocks until done (true) or until `t` by this context's clock (false). Never returns false early.
+  /// Under a scheduler that is not the default one it may throw what arm() throws.
+  bool wait_until(time_point t) const;
+  /// As above, for a steady_clock point in other units or a system_clock point (converted once, now).
+  template <class Clock, class Duration>
+  bool wait_until(const std::chrono::time_point<Clock, Duration>& t) const {
+    return wait_until(to_time_point(t, now()));
+  }
+  /// A file descriptor that is readable once the context is done, level-triggered, for poll, select, epoll.
+  /// Owned by the context: never read, write or close it. Made on first use (the same each time), closed with
+  /// the context. Where cancel is not possible: valid, never readable, one for the whole process.
+  /// Throws `std::system_error` when no descriptor can be had; a later call may succeed. In a forked child call
+  /// it anew before use: see docs/guide.md.
+  int done_fd() const;
+
+  /// The way down to it: "background.with_cancel.with_deadline(...).with_value(user, ann)". Text, and types
+  /// that convert to it, arithmetic types, and types with a `to_string` are printed; of others the type's name.
+  /// Calls the value's conversion: foreign code.
+  std::string to_string() const;
+
+  /// The present by the clock of this context's scheduler.
+  time_point now() const noexcept;
+
+  /// The same context: copies of one handle. background() equals every other background().
+  friend bool operator==(const context& a, const context& b) noexcept { return a.node_ == b.node_; }
+
+ private:
+  friend class tree;
+  // Takes over one count on the handle.
+  context(node* n, const scope* s) noexcept : node_(n), scope_(s) {}
+  static void retain(node* n) noexcept;
+  static void release(node* n) noexcept;
+  const void* find(const key_base& k) const noexcept;
+
+  node* node_ = nullptr;  // null: background()
+  const scope* scope_ = &never_ending;
+};
+
+/// Prints to_string().
+HEED_API std::ostream& operator<<(std::ostream& out, const context& ctx);
+
+/// The root of everything: never canceled, no deadline, no values. Free. Go's `context.Background`.
+inline context background() noexcept { return {}; }
+/// Like background(), for where it is not clear yet which context to pass. Free. Go's `context.TODO`.
+HEED_API context todo() noexcept;
+/// A root whose deadlines and after_funcs run on `s`, which must outlive every context below (its destructor
+/// checks). Otherwise like background(). Throws `std::bad_alloc`.
+HEED_API context background(scheduler& s);
+
+/// Cancels a context, from anywhere: a copyable function object, made by cancel_func::share(). Fits
+/// `std::function<void()>`. Its scope ends nothing and keeps nothing from ending; it keeps the context's memory,
+/// as a context handle does. A default or moved-from one does nothing.
+class HEED_API canceler {
+ public:
+  canceler() noexcept = default;
+  canceler(const canceler& other) noexcept;
+  canceler(canceler&& other) noexcept : node_(std::exchange(other.node_, nullptr)) {}
+  canceler& operator=(canceler other) noexcept {
+    std::swap(node_, other.node_);
+    return *this;
+  }
+  ~canceler();
+  /// As cancel_func::operator().
+  bool operator()(error cause = {},
+                  std::source_location where = std::source_location::current()) const noexcept;
+
+ private:
+  friend class cancel_func;
+  explicit canceler(cancel_node* n) noexcept : node_(n) {}
+  cancel_node* node_ = nullptr;
+};
+
+/// The right, and the duty, to cancel one context: move-only, and leaving its scope cancels (Go's `defer
+/// cancel()`).
+class [[nodiscard]] HEED_API cancel_func {
+ public:
+  /// Nothing to cancel; also the state of a moved-from one.
+  cancel_func() noexcept = default;
+  cancel_func(cancel_func&& other) noexcept
+      : node_(std::exchange(other.node_, nullptr)), made_(other.made_) {}
+  /// Cancels what it held, then takes over.
+  cancel_func& operator=(cancel_func&& other) noexcept;
+  /// Cancels; canceled_at() is then the line of the with_* call that made it.
+  ~cancel_func();
+
+  /// Ends the context and everything below it, now: when it returns, the context is done, and if this call
+  /// decided, so is every descendant that is not below a without_cancel(), and the cancel_callbacks have run, on
+  /// this thread. True: this call decided; its cause (null: errc::canceled) and place stand for good. False: it
+  /// had been decided before, or there is nothing to cancel.
+  /// Thread-safe; never allocates, never fails; not for signal handlers (see docs/guide.md for the way there).
+  bool operator()(error cause = {},
+                  std::source_location where = std::source_location::current()) const noexcept;
+  /// A copyable function object that makes the same call. One atomic increment.
+  canceler share() const noexcept;
+  /// Gives the duty up without canceling: the parent or the deadline ends the context, or nothing does.
+  void release() noexcept;
+
+ private:
+  friend class tree;
+  cancel_func(cancel_node* n, std::source_location made) noexcept : node_(n), made_(made) {}
+  cancel_node* node_ = nullptr;
+  std::source_location made_;
+};
+
+/// A context and what cancels it: `auto [ctx, cancel] = heed::with_cancel(parent);`
+struct [[nodiscard]] cancelable {
+  context ctx;
+  cancel_func cancel;
+};
+
+/// A child that ends when its cancel is called or when its parent ends, whichever is first. Born done below a
+/// done parent. One allocation: throws `std::bad_alloc`, and then nothing has changed. Thread-safe. Go's
+/// `WithCancel` and `WithCancelCause`.
+HEED_API cancelable with_cancel(const context& parent,
+                                std::source_location where = std::source_location::current());
+
+/// A child that also ends at `when`, with errc::deadline_exceeded and `cause` (null: the errc itself), never
+/// before. One in the past is done at once. Where the parent's deadline is earlier, it is a with_cancel(). Also
+/// starts the scheduler's timer thread when it is the first: throws `std::system_error` when that cannot be had,
+/// or `std::bad_alloc`, and then nothing has changed. `time_point::max()` never fires. Go's `WithDeadline` and
+/// `WithDeadlineCause`.
+HEED_API cancelable with_deadline(const context& parent, time_point when, error cause = {},
+                                  std::source_location where = std::source_location::current());
+/// As above, for a steady_clock point in other units or a system_clock point. The latter is converted once, now:
+/// a later step of the wall clock does not move it.
+template <class Clock, class Duration>
+cancelable with_deadline(const context& parent, const std::chrono::time_point<Clock, Duration>& when,
+                         error cause = {}, std::source_location where = std::source_location::current()) {
+  return with_deadline(parent, to_time_point(when, parent.now()), std::move(cause), where);
+}
+
+/// with_deadline() at now + `timeout`, by the parent's clock. Any duration type; saturates:
+/// `duration::max()` and infinity never fire; zero and less are done at once; NaN is misuse
+/// (`std::invalid_argument`). Go's `WithTimeout` and `WithTimeoutCause`.
+template <class Rep, class Period>
+cancelable with_timeout(const context& parent, const std::chrono::duration<Rep, Period>& timeout,
+                        error cause = {}, std::source_location where = std::source_location::current()) {
+  return with_deadline(parent, saturating_add(parent.now(), saturate(timeout)), std::move(cause), where);
+}
+
+/// A child with the parent's values that does not end when the parent does: no deadline, no err(), no cause.
+/// One allocation: `std::bad_alloc`. Go's `WithoutCancel`.
+HEED_API context without_cancel(const context& parent,
+                                std::source_location where = std::source_location::current());
+
+/// How a value of some type is kept: made by with_value(), of no use elsewhere.
+struct value_type {
+  std::size_t size;
+  std::size_t align;
+  void (*destroy)(void* value) noexcept;
+  std::string (*print)(const void* value);
+};
+
+/// The text of a value in context::to_string(): the value itself where there is a common way to write it,
+/// its type's name otherwise.
+template <class T>
+std::string describe_value(const T& value) {
+  if constexpr (std::is_convertible_v<const T&, std::string>) {
+    if constexpr (std::is_pointer_v<T>) {
+      if (!value) return "null";
+    }
+    return value;
+  } else if constexpr (std::is_same_v<T, bool>) {
+    return value ? "true" : "false";
+  } else if constexpr (std::is_arithmetic_v<T>) {
+    return std::to_string(value);
+  } else if constexpr (requires { { to_string(value) } -> std::convertible_to<std::string>; }) {
+    return to_string(value);
+  } else if constexpr (requires { { value.to_string() } -> std::convertible_to<std::string>; }) {
+    return value.to_string();
+  } else if constexpr (requires { std::string(value.data(), value.size()); }) {
+    return std::string(value.data(), value.size());  // a string_view, or like one
+  } else {
+    // "... [with T = name; ...]" or "... [T = name]": the compiler's own spelling of T.
+    const std::string text = __PRETTY_FUNCTION__;
+    const auto from = text.find("T = ") + 4;
+    return text.substr(from, text.find_first_of(";]", from) - from);
+  }
+}
+
+/// The table of one T. One object per type.
+template <class T>
+inline constexpr value_type value_type_of = {
+    sizeof(T), alignof(T), [](void* value) noexcept { static_cast<T*>(value)->~T(); },
+    [](const void* value) { return describe_value(*static_cast<const T*>(value)); }};
+
+/// A context under construction that will hold a value. Use with_value().
+class HEED_API value_slot {
+ public:
+  value_slot(const context& parent, const key_base& k, const value_type& type);
+  value_slot(const value_slot&) = delete;
+  value_slot& operator=(const value_slot&) = delete;
+  ~value_slot();  // frees the storage, unless it was committed
+  void* storage() const noexcept;
+  context commit() && noexcept;
+
+ private:
+  const context& parent_;
+  node* node_;
+};
+
+/// A child that carries a value: `value(k)` finds it there and below, until a nearer context with the same key
+/// hides it. The value is anything that makes a T; it is kept in place, in the context's one allocation, and
+/// destroyed exactly once, when the last context that needs it goes. Costs nothing to err(). Throws
+/// `std::bad_alloc` or what T's constructor throws; then nothing has changed. Go's `WithValue`.
+template <class T, class V = T>
+  requires std::constructible_from<T, V> && (!std::same_as<std::remove_cvref_t<V>, std::in_place_t>)
+context with_value(const context& parent, const key<T>& k, V&& value,
+                   std::source_location where = std::source_location::current()) {
+  static_cast<void>(where);
+  value_slot slot(parent, k, value_type_of<T>);
+  ::new (slot.storage()) T(std::forward<V>(value));
+  return std::move(slot).commit();
+}
+/// As above, the value made in place from `args`: for types that do not move.
+template <class T, std::same_as<std::in_place_t> InPlace, class... Args>
+  requires std::constructible_from<T, Args...>
+context with_value(const context& parent, const key<T>& k, InPlace, Args&&... args) {
+  value_slot slot(parent, k, value_type_of<T>);
+  ::new (slot.storage()) T(std::forward<Args>(args)...);
+  return std::move(slot).commit();
+}
+/// Refused: a temporary key is gone before the context.
+template <class T, class... Rest>
+context with_value(const context& parent, const key<T>&& k, Rest&&...) = delete;
+
+}  // namespace heed::inline v0
+

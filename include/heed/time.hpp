@@ -1,0 +1,92 @@
+// heed's clock, and conversions to it that saturate and never round a deadline down.
+#pragma once
+
+#include <heed/export.hpp>
+
+#include <chrono>
+#include <concepts>
+#include <cstdint>
+#include <limits>
+#include <ratio>
+#include <type_traits>
+#include <utility>
+
+namespace heed::inline v0 {
+
+/// The clock of every deadline: monotonic, so a step of the wall clock moves no deadline.
+using clock = std::chrono::steady_clock;
+/// The unit of `clock`: nanoseconds on every platform that heed runs on.
+using duration = clock::duration;
+/// A point on `clock`. `time_point::max()` means never.
+using time_point = clock::time_point;
+
+/// Refuses misuse: throws `std::invalid_argument(message)`; with exceptions off, aborts with it.
+[[noreturn]] HEED_API void misuse(const char* message);
+
+/// Any duration as a `duration`. Too long (or +inf) becomes `duration::max()`, too far back (or -inf)
+/// `duration::min()`; between two ticks the later one, so that nothing is early. NaN is misuse.
+template <class Rep, class Period>
+constexpr duration saturate(const std::chrono::duration<Rep, Period>& d) {
+  static_assert(std::ratio_equal_v<duration::period, std::nano>, "heed counts nanoseconds");
+  // One unit of the source is num / den nanoseconds.
+  using scale = std::ratio_divide<Period, std::nano>;
+  constexpr std::int64_t top = std::numeric_limits<std::int64_t>::max();
+  const auto count = d.count();
+  if constexpr (std::integral<Rep>) {
+    // First by magnitude, in a type that cannot overflow; then exactly.
+    const long double about = static_cast<long double>(count) * scale::num / scale::den;
+    if (about >= 9.2e18L || about <= -9.2e18L) {
+      if (scale::num == 1 && scale::den == 1 && about < 9.3e18L && static_cast<long double>(top) >= about) {
+        return duration(static_cast<std::int64_t>(count));
+      }
+      return about > 0 ? duration::max() : duration::min();
+    }
+    using wide = std::conditional_t<std::is_signed_v<Rep>, std::int64_t, std::uint64_t>;
+    constexpr auto den = static_cast<wide>(scale::den);
+    const auto whole = static_cast<std::int64_t>(static_cast<wide>(count) / den);
+    const auto rest = static_cast<std::int64_t>(static_cast<wide>(count) % den);
+    std::int64_t part = rest * scale::num / scale::den;
+    if (rest * scale::num > part * scale::den) ++part;  // up, to the later tick
+    return duration(whole * scale::num + part);
+  } else {
+    const auto ns = static_cast<long double>(count) * scale::num / scale::den;
+    if (ns != ns) misuse("heed: a duration is NaN");
+    if (ns >= static_cast<long double>(top)) return duration::max();
+    if (ns <= -static_cast<long double>(top)) return duration::min();
+    auto whole = static_cast<std::int64_t>(ns);
+    if (static_cast<long double>(whole) < ns) ++whole;
+    return duration(whole);
+  }
+}
+
+/// `t + d`, or the nearest time_point there is. Never overflows.
+constexpr time_point saturating_add(time_point t, duration d) noexcept {
+  std::int64_t sum = 0;
+  if (__builtin_add_overflow(t.time_since_epoch().count(), d.count(), &sum)) {
+    return d.count() > 0 ? time_point::max() : time_point::min();
+  }
+  return time_point(duration(sum));
+}
+
+/// Any steady_clock or system_clock time point, expressed on `clock` as seen at `now`. A wall-clock time is
+/// converted once, here: where the wall clock is set later, the deadline stays where it was.
+template <class Clock, class Duration>
+  requires std::same_as<Clock, clock> || std::same_as<Clock, std::chrono::system_clock>
+time_point to_time_point(const std::chrono::time_point<Clock, Duration>& t, time_point now) {
+  const duration since = saturate(t.time_since_epoch());
+  if constexpr (std::same_as<Clock, clock>) {
+    return time_point(since);
+  } else {
+    if (since == duration::max()) return time_point::max();
+    if (since == duration::min()) return time_point::min();
+    const duration wall = saturate(std::chrono::system_clock::now().time_since_epoch());
+    // The difference saturates: both are far from the ends only in sane programs.
+    std::int64_t left = 0;
+    if (__builtin_sub_overflow(since.count(), wall.count(), &left)) {
+      return since.count() > 0 ? time_point::max() : time_point::min();
+    }
+    return saturating_add(now, duration(left));
+  }
+}
+
+}  // namespace heed::inline v0

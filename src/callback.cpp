@@ -1,0 +1,207 @@
+// Callbacks: the list on a context, and who may touch an entry when (I6).
+#include "tree.hpp"
+
+#include <heed/callback.hpp>
+
+#include <utility>
+
+namespace heed::inline v0 {
+
+// An entry on a list belongs to the list's lock. Whoever takes it off, under the lock, decides what becomes of it:
+// its destructor (it will not run), or the one thread that runs callbacks (then `running_` is not `idle` any
+// more, and the destructor has to look at that).
+namespace {
+enum running : std::uint32_t { idle, busy, awaited, over };  // callback_base::running_
+
+enum function_state : std::uint32_t { waiting, fired, stopped, abandoned };  // pending_function::state_
+}  // namespace
+
+void tree::push(cancel_node& n, callback_base& c) noexcept {
+  if (!n.callbacks) {
+    c.next_ = c.prev_ = n.callbacks = &c;
+    return;
+  }
+  c.next_ = n.callbacks;
+  c.prev_ = c.next_->prev_;
+  c.prev_->next_ = c.next_->prev_ = &c;
+}
+
+void tree::take(cancel_node& n, callback_base& c) noexcept {
+  if (c.next_ == &c) {
+    n.callbacks = nullptr;
+  } else {
+    c.next_->prev_ = c.prev_;
+    c.prev_->next_ = c.next_;
+    if (n.callbacks == &c) n.callbacks = c.next_;
+  }
+  c.next_ = nullptr;
+}
+
+void tree::run_callbacks(cancel_node& n) noexcept {
+  if ((n.word.load(std::memory_order_relaxed) & word::hooks) == 0) return;
+  for (;;) {
+    callback_base* c = nullptr;
+    bool gone = false;
+    {
+      const locked guard(n.lock);
+      c = n.callbacks;
+      if (!c) return;
+      take(n, *c);
+      if (!c->detached_) {
+        c->gone_ = &gone;
+        c->runner_ = os::this_thread();
+        c->running_.store(busy, std::memory_order_relaxed);  // the lock publishes it
+      }
+    }
+    const bool detached = c->detached_;
+    c->function_(*c, callback_base::event::fire);  // I5
+    if (detached || gone) continue;
+    // release: what the callback wrote is visible to who unregisters it. After this store the entry may be gone.
+    if (c->running_.exchange(over, std::memory_order_release) == awaited) os::wake_all(c->running_);
+  }
+}
+
+callback_base* tree::take_detached(cancel_node& n) noexcept {
+  callback_base* taken = nullptr;
+  callback_base* end = n.callbacks ? n.callbacks->prev_ : nullptr;
+  for (callback_base* c = n.callbacks; c;) {
+    callback_base* following = c == end ? nullptr : c->next_;
+    if (c->detached_) {
+      take(n, *c);
+      c->prev_ = std::exchange(taken, c);  // next_ stays null: it is on no list
+    }
+    c = following;
+  }
+  return taken;
+}
+
+void tree::tell_abandoned(callback_base* list) noexcept {
+  while (list) {
+    callback_base* c = std::exchange(list, list->prev_);
+    c->function_(*c, callback_base::event::abandon);
+  }
+}
+
+bool callback_base::enlist(const context& ctx) noexcept {
+  cancel_node* n = node_of(tree::scope_of(ctx));
+  if (!n || ctx.done()) return false;
+  const locked guard(n->lock);
+  if (!open(*n)) return false;
+  owner_ = n;
+  hold(*n);
+  tree::push(*n, *this);
+  return true;
+}
+
+bool callback_base::unlist() noexcept {
+  const locked guard(owner_->lock);
+  if (!next_) return false;
+  tree::take(*owner_, *this);
+  return true;
+}
+
+void callback_base::retire() noexcept {
+  if (!owner_) return;
+  if (!unlist()) {
+    // It runs, or has run. runner_ and gone_ were written under the lock that unlist() took.
+    std::uint32_t state = running_.load(std::memory_order_acquire);
+    if (state != over && runner_ == os::this_thread()) {
+      *gone_ = true;  // inside its own call
+    } else {
+      while (state != over) {
+        // acquire: what the callback wrote. The waiter's mark and the value that futex compares are one word.
+        if (state == awaited || running_.compare_exchange_strong(state, awaited, std::memory_order_acquire)) {
+          os::wait(running_, awaited);
+          state = running_.load(std::memory_order_acquire);
+        }
+      }
+    }
+  }
+  forget();
+}
+
+void callback_base::forget() noexcept {
+  if (cancel_node* n = std::exchange(owner_, nullptr)) drop(n);
+}
+
+pending_function::pending_function(handler h) noexcept
+    : callback_base(&pending_function::on_event, true), work(&pending_function::on_step), handler_(h) {}
+
+void pending_function::retain() noexcept {
+  count_.fetch_add(1, std::memory_order_relaxed);  // relaxed: the caller has one already
+}
+
+void pending_function::release() noexcept {
+  // release/acquire: the one who frees it sees what all others did.
+  if (count_.fetch_sub(1, std::memory_order_acq_rel) == 1) handler_(*this, action::free);
+}
+
+// F is gone for good, run or not: the scheduler need not stand ready for it.
+void pending_function::let_go() noexcept {
+  handler_(*this, action::destroy);
+  scheduler_->unreserve();
+  scheduler_use::remove(*scheduler_);
+}
+
+void pending_function::start(const context& ctx, scheduler* on) {
+  struct undo {
+    pending_function* f;
+    ~undo() {
+      if (!f) return;
+      f->state_.store(stopped, std::memory_order_relaxed);  // nobody else has it
+      f->handler_(*f, action::destroy);
+      f->release();
+    }
+  } failed{this};
+  if (!ctx.cancel_possible()) {
+    // Nothing can ever end it. As for everything abandoned, stop() may still say so.
+    failed.f = nullptr;
+    state_.store(abandoned, std::memory_order_relaxed);
+    handler_(*this, action::destroy);
+    return release();
+  }
+  scheduler_ = on ? on : &scheduler_of(tree::of(ctx));
+  scheduler_->reserve();  // may throw
+  failed.f = nullptr;
+  scheduler_use::add(*scheduler_);
+  if (enlist(ctx)) return;
+  state_.store(fired, std::memory_order_relaxed);  // nobody else has it
+  scheduler_->post(*this);
+}
+
+// The state decides between firing, stop() and abandonment: whoever changes it from `waiting` disposes of F. The
+// registration's count goes with the place on the list: to whoever takes it off.
+bool pending_function::stop() noexcept {
+  std::uint32_t state = waiting;
+  // acquire/release: F's construction, and its destruction below, are ordered with the other deciders.
+  if (!state_.compare_exchange_strong(state, stopped, std::memory_order_acq_rel)) {
+    return state == abandoned && state_.compare_exchange_strong(state, stopped, std::memory_order_acq_rel);
+  }
+  const bool taken = unlist();
+  forget();
+  let_go();
+  if (taken) release();
+  return true;
+}
+
+void pending_function::on_event(callback_base& base, event e) noexcept {
+  auto& self = static_cast<pending_function&>(base);
+  std::uint32_t state = waiting;
+  if (!self.state_.compare_exchange_strong(state, e == event::fire ? fired : abandoned, std::memory_order_acq_rel)) {
+    return self.release();  // stop() was first, and does the rest
+  }
+  self.forget();  // whoever calls us has the context pinned
+  if (e == event::fire) return self.scheduler_->post(self);
+  self.let_go();
+  self.release();
+}
+
+bool pending_function::on_step(work& w, step s) noexcept {
+  auto& self = static_cast<pending_function&>(w);
+  if (s == step::run) self.handler_(self, action::call);
+  self.let_go();
+  self.release();
+  return true;
+}
+
+}  // namespace heed::inline v0

@@ -1,0 +1,58 @@
+// An elastic set of threads that run work, each item as if it had a thread of its own.
+#pragma once
+
+#include <heed/scheduler.hpp>
+
+#include "sync.hpp"
+
+#include <cstddef>
+
+namespace heed::inline v0 {
+
+// A thread that is awake and has nothing to run yet is a looker. It takes an item, and before it runs it makes sure
+// that somebody looks at the next one: it wakes an idle thread, or starts one. So:
+//   X1  While something is queued, there is a looker, or a thread could not be had.
+//   X2  A function that blocks holds none of the others back, and a burst of short ones is run by few threads, as
+//       only one is being started at a time.
+//   X3  While something is reserved there is a thread; so what is queued when none can be had will run.
+// A thread that finds nothing for a while goes away. One for the process; never destroyed.
+class executor {
+ public:
+  constexpr executor() noexcept = default;
+
+  void post(work& w) noexcept;
+  // The same, unless there is no thread and none can be had: false, and it was not taken.
+  bool try_post(work& w) noexcept;
+  // Throws std::system_error if there is no thread and none can be had.
+  void reserve();
+  void unreserve() noexcept;
+
+  // Around fork(): the child has none of the threads.
+  void before_fork() noexcept { lock_.lock(); }
+  void after_fork_in_parent() noexcept { lock_.unlock(); }
+  void after_fork_in_child() noexcept;
+
+  // The body of each thread.
+  void run() noexcept;
+
+ private:
+  bool enqueue(work& w, bool must) noexcept;
+  // With the lock held: sees to a looker. True: the caller has to start a thread, without the lock.
+  bool summon() noexcept;
+  // Starts the thread that summon() counted in. 0, or the errno.
+  int start() noexcept;
+  // With the lock held: sleeps until summoned (true) or long idle (false).
+  bool rest() noexcept;
+
+  futex_lock lock_;  // guards all below
+  links* first_ = nullptr;
+  links* last_ = nullptr;
+  std::size_t threads_ = 0;
+  std::size_t idle_ = 0;      // asleep in rest(), not summoned yet
+  std::size_t lookers_ = 0;   // summoned or started, and not busy yet
+  std::size_t summoned_ = 0;  // of the idle: to be taken by whoever wakes
+  std::size_t reserved_ = 0;
+  std::atomic<std::uint32_t> bell_{0};  // a futex: changes at each summons
+};
+
+}  // namespace heed::inline v0

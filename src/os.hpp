@@ -1,0 +1,45 @@
+// What the platform gives: futex, eventfd, threads, fork. A port is one file: another src/os_*.cpp.
+#pragma once
+
+#include <heed/time.hpp>
+
+#include <atomic>
+#include <cstdint>
+
+namespace heed::inline v0::os {
+
+// Blocks while `word` holds `seen`; may return for no reason.
+void wait(const std::atomic<std::uint32_t>& word, std::uint32_t seen) noexcept;
+// The same, until `until` on heed::clock at the latest; time_point::max() means for good.
+void wait_until(const std::atomic<std::uint32_t>& word, std::uint32_t seen, time_point until) noexcept;
+// Only the address is used: the word may be gone already, and then a stranger wakes for no reason.
+void wake_one(const std::atomic<std::uint32_t>& word) noexcept;
+void wake_all(const std::atomic<std::uint32_t>& word) noexcept;
+
+// A descriptor for poll: not readable until signal_event(). Throws std::system_error.
+int make_event();
+// The one descriptor of the process that is never readable, and the one that always is. Made by make_event()
+// at the latest; never closed. never_event() throws std::system_error.
+int never_event();
+// Makes it readable, for good. Signal-safe; keeps errno; repeating it is harmless.
+void signal_event(int fd) noexcept;
+// Gives the number `fd` to the descriptor that is always readable, away from what it shares with a parent
+// process. As signal_event() otherwise.
+void divert_event(int fd) noexcept;
+// Gives the number `fd` to a fresh descriptor that is not readable. Throws std::system_error.
+void renew_event(int fd);
+void close_event(int fd) noexcept;
+
+// Counts the forks between the first process and this one, modulo 2^16.
+std::uint32_t fork_generation() noexcept;
+// Has these called around every fork(), from now on.
+void at_fork(void (*before)(), void (*in_parent)(), void (*in_child)());
+
+// Starts a detached thread with all signals blocked; 0, or the errno that tells why not.
+int start_thread(void (*body)()) noexcept;
+// Lets this thread's timed waits end as exactly as the kernel can.
+void exact_timers() noexcept;
+// Identifies the calling thread among the living.
+const void* this_thread() noexcept;
+
+}  // namespace heed::inline v0::os

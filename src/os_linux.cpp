@@ -1,0 +1,170 @@
+// The platform's own, for Linux.
+#include "os.hpp"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <csignal>
+#include <ctime>
+#include <fcntl.h>
+#include <system_error>
+
+namespace heed::inline v0::os {
+namespace {
+
+static_assert(sizeof(std::atomic<std::uint32_t>) == 4, "the kernel reads the atomic as a plain word");
+
+long futex(const std::atomic<std::uint32_t>& word, int op, std::uint32_t value, const timespec* until) noexcept {
+  const int kept = errno;
+  const long result = ::syscall(SYS_futex, &word, op | FUTEX_PRIVATE_FLAG, value, until, nullptr,
+                                FUTEX_BITSET_MATCH_ANY);
+  errno = kept;
+  return result;
+}
+
+[[noreturn]] void fail(const char* what) {
+  const std::error_code why(errno, std::system_category());
+#if defined(__cpp_exceptions)
+  throw std::system_error(why, what);
+#else
+  static_cast<void>(why);
+  misuse(what);
+#endif
+}
+
+int new_event(unsigned count) {
+  const int fd = ::eventfd(count, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (fd < 0) fail("heed: no file descriptor for done_fd()");
+  return fd;
+}
+
+// Made once per process, whoever is first; a loser closes its own.
+int process_wide(std::atomic<int>& slot, unsigned count) {
+  int fd = slot.load(std::memory_order_acquire);
+  if (fd >= 0) return fd;
+  const int mine = new_event(count);
+  // acq_rel: publishes the descriptor's making, or sees the winner's.
+  if (slot.compare_exchange_strong(fd, mine, std::memory_order_acq_rel, std::memory_order_acquire)) return mine;
+  ::close(mine);
+  return fd;
+}
+
+constinit std::atomic<int> never_fd{-1};
+constinit std::atomic<int> ready_fd{-1};
+constinit std::atomic<std::uint32_t> forks{0};  // relaxed: only the child's one thread writes it, before others start
+
+}  // namespace
+
+void wait(const std::atomic<std::uint32_t>& word, std::uint32_t seen) noexcept {
+  futex(word, FUTEX_WAIT_BITSET, seen, nullptr);
+}
+
+void wait_until(const std::atomic<std::uint32_t>& word, std::uint32_t seen, time_point until) noexcept {
+  if (until == time_point::max()) return wait(word, seen);
+  const auto since = until.time_since_epoch();
+  if (since.count() <= 0) return;
+  const auto whole = std::chrono::duration_cast<std::chrono::seconds>(since);
+  const timespec at{static_cast<time_t>(whole.count()), static_cast<long>((since - whole).count())};
+  // steady_clock is CLOCK_MONOTONIC, and FUTEX_WAIT_BITSET takes an absolute time on it (futex(2)).
+  futex(word, FUTEX_WAIT_BITSET, seen, &at);
+}
+
+void wake_one(const std::atomic<std::uint32_t>& word) noexcept {
+  futex(word, FUTEX_WAKE_BITSET, 1, nullptr);
+}
+void wake_all(const std::atomic<std::uint32_t>& word) noexcept {
+  futex(word, FUTEX_WAKE_BITSET, INT_MAX, nullptr);
+}
+
+int make_event() {
+  fork_generation();  // counts from now on
+  process_wide(ready_fd, 1);
+  return new_event(0);
+}
+
+int never_event() {
+  return process_wide(never_fd, 0);
+}
+
+void signal_event(int fd) noexcept {
+  const int kept = errno;
+  const std::uint64_t one = 1;
+  // EAGAIN means that the count is at its top: readable all the same.
+  [[maybe_unused]] const auto written = ::write(fd, &one, sizeof one);
+  errno = kept;
+}
+
+void divert_event(int fd) noexcept {
+  const int kept = errno;
+  while (::dup3(ready_fd.load(std::memory_order_acquire), fd, O_CLOEXEC) < 0 && (errno == EINTR || errno == EBUSY)) {
+  }
+  errno = kept;
+}
+
+void renew_event(int fd) {
+  const int fresh = new_event(0);
+  int result = 0;
+  do {
+    result = ::dup3(fresh, fd, O_CLOEXEC);
+  } while (result < 0 && (errno == EINTR || errno == EBUSY));
+  ::close(fresh);
+}
+
+void close_event(int fd) noexcept {
+  const int kept = errno;
+  ::close(fd);
+  errno = kept;
+}
+
+std::uint32_t fork_generation() noexcept {
+  static const int registered =
+      ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+  static_cast<void>(registered);
+  return forks.load(std::memory_order_relaxed) & 0xffffU;
+}
+
+void at_fork(void (*before)(), void (*in_parent)(), void (*in_child)()) {
+  if (const int e = ::pthread_atfork(before, in_parent, in_child)) {
+    errno = e;
+    fail("heed: pthread_atfork");
+  }
+}
+
+int start_thread(void (*body)()) noexcept {
+  pthread_attr_t attributes;
+  if (const int e = ::pthread_attr_init(&attributes)) return e;
+  ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  // A new thread inherits the mask: the program's signals go to the program's own threads.
+  sigset_t all;
+  sigset_t before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_t thread;
+  const int e = ::pthread_create(
+      &thread, &attributes,
+      [](void* arg) -> void* {
+        reinterpret_cast<void (*)()>(arg)();
+        return nullptr;
+      },
+      reinterpret_cast<void*>(body));
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  ::pthread_attr_destroy(&attributes);
+  return e;
+}
+
+void exact_timers() noexcept {
+  ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);  // nanoseconds; the default of 50 µs is for laptops
+}
+
+const void* this_thread() noexcept {
+  static thread_local constinit char here = 0;
+  return &here;
+}
+
+}  // namespace heed::inline v0::os

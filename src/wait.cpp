@@ -1,0 +1,120 @@
+// Blocking until a context is done: threads on the word itself, event loops on done_fd().
+#include "tree.hpp"
+
+#include <heed/callback.hpp>
+
+namespace heed::inline v0 {
+namespace {
+
+// What a thread sleeps on when the time is not the kernel's: a scheduler's timer wakes it, or a callback.
+class alarm final : public timer {
+ public:
+  explicit alarm(time_point when) noexcept : timer(&alarm::on_step, when) {}
+  ~alarm() = default;
+
+  void ring() noexcept {
+    // release: what came before is seen by the sleeper. Only the address is used after the store.
+    bell_.store(1, std::memory_order_release);
+    os::wake_all(bell_);
+  }
+  void sleep() noexcept {
+    while (bell_.load(std::memory_order_acquire) == 0) os::wait(bell_, 0);
+  }
+  // After disarm(): a timer that had expired already still runs.
+  void finish() noexcept {
+    for (std::uint32_t s = state_.load(std::memory_order_acquire); s == expired;
+         s = state_.load(std::memory_order_acquire)) {
+      os::wait(state_, expired);
+    }
+  }
+
+ private:
+  enum : std::uint32_t { armed, expired, ran };
+  static bool on_step(work& w, step s) noexcept {
+    auto& self = static_cast<alarm&>(static_cast<timer&>(w));
+    switch (s) {
+      case step::claim: self.state_.store(expired, std::memory_order_relaxed); return true;  // disarm() orders it
+      case step::turn: return true;
+      default:
+        self.ring();
+        // release: the last access; the sleeper may go on from here.
+        self.state_.store(ran, std::memory_order_release);
+        os::wake_all(self.state_);
+        return true;
+    }
+  }
+  std::atomic<std::uint32_t> bell_{0};
+  std::atomic<std::uint32_t> state_{armed};
+};
+
+void wait_by(scheduler& s, const context& ctx, time_point until) {
+  if (s.now() >= until) return;
+  alarm a(until);
+  const cancel_callback wake(ctx, [&a] { a.ring(); });
+  if (until == time_point::max()) return a.sleep();
+  s.arm(a, until);
+  a.sleep();
+  s.disarm(a);
+  a.finish();
+}
+
+void sleep_until(time_point until) noexcept {
+  const std::atomic<std::uint32_t> nobody{0};
+  while (until == time_point::max() || clock::now() < until) os::wait_until(nobody, 0, until);
+}
+
+}  // namespace
+
+void context::wait() const {
+  wait_until(time_point::max());
+}
+
+bool context::wait_until(time_point t) const {
+  if (done()) return true;
+  cancel_node* n = node_of(scope_);
+  scheduler& s = scheduler_of(node_);
+  if (&s != &default_scheduler() && t != time_point::max()) {
+    wait_by(s, *this, t);
+  } else if (n) {
+    word::await_until(*n, word::verdict, t);
+  } else {
+    sleep_until(t);
+  }
+  return done();
+}
+
+int context::done_fd() const {
+  cancel_node* n = node_of(scope_);
+  if (!n) return os::never_event();
+  const std::uint32_t here = os::fork_generation();
+  // acquire: scope::fd was written before the bit.
+  const std::uint32_t w = n->word.load(std::memory_order_acquire);
+  if ((w & word::has_fd) && (w >> word::generation_shift) == here) {
+    if (w & word::closing) n->close();
+    return n->fd;
+  }
+  const int fresh = (w & word::has_fd) ? -1 : os::make_event();  // may throw: before anything has changed (I11)
+  const locked guard(n->lock);
+  std::uint32_t now = n->word.load(std::memory_order_acquire);
+  if ((now & word::has_fd) == 0) {
+    n->fd = fresh;
+    // Either the one who ends it sees the bit, and signals; or we see the verdict, and do it before anybody
+    // else has the fd (I1).
+    now = word::raise(*n, word::has_fd | here << word::generation_shift);
+    if (now & word::verdict) os::signal_event(n->fd);
+    return n->fd;
+  }
+  if (fresh >= 0) os::close_event(fresh);  // another thread was first
+  if ((now >> word::generation_shift) != here) {
+    // Made before a fork: what it shares with the parent process is left behind.
+    os::renew_event(n->fd);
+    std::uint32_t after = 0;
+    do {
+      after = (now & ((1U << word::generation_shift) - 1)) | here << word::generation_shift;
+    } while (!n->word.compare_exchange_weak(now, after, std::memory_order_acq_rel));
+    if (now & word::verdict) os::signal_event(n->fd);
+  }
+  return n->fd;
+}
+
+}  // namespace heed::inline v0
