@@ -98,22 +98,19 @@ int context::done_fd() const {
   std::uint32_t now = n->word.load(std::memory_order_acquire);
   if ((now & word::has_fd) == 0) {
     n->fd = fresh;
-    // Either the one who ends it sees the bit, and signals; or we see the verdict, and do it before anybody
-    // else has the fd (I1).
-    now = word::raise(*n, word::has_fd | here << word::generation_shift);
-    if (now & word::verdict) os::signal_event(n->fd);
-    return n->fd;
+  } else {
+    if (fresh >= 0) os::close_event(fresh);  // another thread was first
+    if ((now >> word::generation_shift) == here) return n->fd;
+    os::renew_event(n->fd);  // made before a fork: what it shares with the parent process is left behind
   }
-  if (fresh >= 0) os::close_event(fresh);  // another thread was first
-  if ((now >> word::generation_shift) != here) {
-    // Made before a fork: what it shares with the parent process is left behind.
-    os::renew_event(n->fd);
-    std::uint32_t after = 0;
-    do {
-      after = (now & ((1U << word::generation_shift) - 1)) | here << word::generation_shift;
-    } while (!n->word.compare_exchange_weak(now, after, std::memory_order_acq_rel));
+  // Either the one who ends the context sees the bit, and signals; or we see the verdict, and signal before the
+  // bit lets anybody else have the fd (I1). release: scope::fd.
+  constexpr std::uint32_t below_generation = (1U << word::generation_shift) - 1;
+  std::uint32_t after = 0;
+  do {
     if (now & word::verdict) os::signal_event(n->fd);
-  }
+    after = (now & below_generation) | word::has_fd | here << word::generation_shift;
+  } while (!n->word.compare_exchange_weak(now, after, std::memory_order_acq_rel, std::memory_order_acquire));
   return n->fd;
 }
 

@@ -1,0 +1,178 @@
+// Allocations: how many each operation makes, and what happens when each of them fails in turn (case 19, I11).
+#include <heed/heed.hpp>
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <functional>
+#include <new>
+#include <string>
+
+using namespace std::chrono_literals;
+
+namespace {
+
+// Of this thread only: the scheduler's threads and the test runner allocate as they like.
+thread_local long made = 0;
+thread_local long until_failure = -1;  // negative: never
+std::atomic<long> live{0};
+
+void* get(std::size_t size, std::size_t align) {
+  if (until_failure == 0) return nullptr;
+  if (until_failure > 0) --until_failure;
+  ++made;
+  void* p = align ? std::aligned_alloc(align, (size + align - 1) / align * align) : std::malloc(size ? size : 1);
+  if (p) ++live;
+  return p;
+}
+
+void put(void* p) {
+  if (p) --live;
+  std::free(p);
+}
+
+void* must(void* p) {
+  if (!p) throw std::bad_alloc();
+  return p;
+}
+
+}  // namespace
+
+void* operator new(std::size_t n) { return must(get(n, 0)); }
+void* operator new[](std::size_t n) { return must(get(n, 0)); }
+void* operator new(std::size_t n, std::align_val_t a) { return must(get(n, static_cast<std::size_t>(a))); }
+void operator delete(void* p) noexcept { put(p); }
+void operator delete[](void* p) noexcept { put(p); }
+void operator delete(void* p, std::size_t) noexcept { put(p); }
+void operator delete[](void* p, std::size_t) noexcept { put(p); }
+void operator delete(void* p, std::align_val_t) noexcept { put(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { put(p); }
+
+namespace {
+
+template <class F>
+long allocations(F&& f) {
+  const long before = made;
+  f();
+  return made - before;
+}
+
+constexpr heed::key<int> number{"number"};
+struct alignas(64) wide {
+  int n = 3;
+};
+constexpr heed::key<wide> wide_key{"wide"};
+
+}  // namespace
+
+// Go's TestAllocs, with heed's ceilings.
+TEST(Allocs, PerOperation) {
+  auto [parent, cancel_parent] = heed::with_cancel(heed::background());
+  heed::after_func(parent, [] {})();                                  // threads and
+  { auto [ctx, cancel] = heed::with_timeout(parent, 1h); }            // statics are there from here on
+  EXPECT_EQ(allocations([] { static_cast<void>(heed::background()); }), 0);
+  EXPECT_EQ(allocations([&, &parent = parent] { const heed::context copy = parent; }), 0);
+  EXPECT_EQ(allocations([] { auto c = heed::with_cancel(heed::background()); }), 1);
+  EXPECT_EQ(allocations([&parent = parent] { auto c = heed::with_cancel(parent); }), 1);
+  EXPECT_EQ(allocations([&parent = parent] { auto c = heed::with_timeout(parent, 1h); }), 1);
+  EXPECT_EQ(allocations([&parent = parent] {
+              const auto c = heed::with_value(parent, number, 1);
+              EXPECT_EQ(*c.value(number), 1);
+            }),
+            1);
+  EXPECT_EQ(allocations([&parent = parent] { static_cast<void>(heed::without_cancel(parent)); }), 1);
+  EXPECT_EQ(allocations([&parent = parent] { const heed::cancel_callback cb(parent, [] {}); }), 0);
+  EXPECT_EQ(allocations([&parent = parent] { heed::after_func(parent, [] {})(); }), 1);
+  EXPECT_EQ(allocations([] {
+              const heed::error e = heed::errc::canceled;
+              const heed::error copy = e;
+            }),
+            0);
+  EXPECT_EQ(allocations([&parent = parent] {
+              static_cast<void>(parent.err());
+              static_cast<void>(parent.cause());
+              static_cast<void>(parent.deadline());
+              static_cast<void>(parent.canceled_at());
+              parent.wait_for(0s);
+            }),
+            0);
+}
+
+// Invariant 11: canceling never allocates, whatever hangs below.
+TEST(Allocs, CancelingNeverAllocates) {
+  heed::manual_scheduler time;
+  auto [parent, cancel] = heed::with_cancel(heed::background(time));
+  std::vector<heed::cancelable> below;
+  for (int i = 0; i < 300; ++i) {
+    below.push_back(heed::with_cancel(i % 3 ? below.back().ctx : parent));
+    below.push_back(heed::with_timeout(below.back().ctx, 1h));
+  }
+  const heed::cancel_callback cb(below.back().ctx, [] {});
+  heed::after_func(below.back().ctx, [] {});
+  const int fd = below.back().ctx.done_fd();
+  const heed::error why("prepared");
+  EXPECT_EQ(allocations([&, &cancel = cancel] { EXPECT_TRUE(cancel(why)); }), 0);
+  EXPECT_GE(fd, 0);
+  for (auto& c : below) EXPECT_EQ(c.ctx.cause(), why);
+  EXPECT_EQ(time.run_pending(), 1U);
+}
+
+// Each API call, with each of its allocations failing in turn: bad_alloc, nothing leaked, and the parent as before.
+TEST(Allocs, EveryFailureLeavesEverythingAsItWas) {
+  heed::manual_scheduler time;
+  static_cast<void>(heed::todo());
+  const heed::context root = heed::background(time);
+  auto [parent, cancel] = heed::with_cancel(root);
+  { auto c = heed::with_timeout(heed::background(), 1h); }
+  const struct {
+    const char* name;
+    std::function<void()> call;
+  } operations[] = {
+      {"background(scheduler)", [&] { static_cast<void>(heed::background(time)); }},
+      {"with_cancel", [&parent = parent] { auto c = heed::with_cancel(parent); }},
+      {"with_timeout", [&parent = parent] { auto c = heed::with_timeout(parent, 1s, "a cause that is a long text"); }},
+      {"with_timeout 0", [&parent = parent] { auto c = heed::with_timeout(parent, 0s); }},
+      {"with_timeout, default scheduler", [] { auto c = heed::with_timeout(heed::background(), 1h); }},
+      {"with_value", [&parent = parent] { auto c = heed::with_value(parent, number, 1); }},
+      {"with_value, over-aligned", [&parent = parent] { auto c = heed::with_value(parent, wide_key, wide{}); }},
+      {"without_cancel", [&parent = parent] { auto c = heed::without_cancel(parent); }},
+      {"after_func", [&parent = parent] { heed::after_func(parent, [big = std::string(100, 'x')] {}); }},
+      {"cause", [&parent = parent] {
+         auto c = heed::with_cancel(parent);
+         c.cancel(std::runtime_error("a message that is too long to be kept in place"));
+       }},
+      {"to_string", [&parent = parent] { static_cast<void>(parent.to_string()); }},
+      {"error", [] {
+         const heed::error e(std::make_error_code(std::errc::io_error));
+         static_cast<void>(e.message());
+       }},
+      {"manual_scheduler", [] { const heed::manual_scheduler m; }},
+  };
+  for (const auto& op : operations) {
+    SCOPED_TRACE(op.name);
+    op.call();  // once in peace: statics
+    long points = 0;
+    for (bool failed = true; failed; ++points) {
+      ASSERT_LT(points, 100);
+      const long before = live;
+      failed = false;
+      until_failure = points;
+      try {
+        op.call();
+        until_failure = -1;
+      } catch (const std::bad_alloc&) {
+        until_failure = -1;
+        failed = true;
+      }
+      // An after_func that succeeded stays registered until the cancel below.
+      if (std::string(op.name) != "after_func" || failed) {
+        EXPECT_EQ(live, before) << "leaked at point " << points;
+      }
+      EXPECT_FALSE(parent.done());
+    }
+    EXPECT_GE(points, 2) << "no allocation was hit";
+  }
+  EXPECT_TRUE(cancel());
+  EXPECT_GT(time.run_pending(), 0U);
+}

@@ -1,0 +1,99 @@
+// What the public face does not show: who hangs under whom, who holds whom, and how large it all is.
+#include "tree.hpp"
+
+#include <heed/heed.hpp>
+
+#include <gtest/gtest.h>
+
+using namespace std::chrono_literals;
+
+namespace {
+
+heed::cancel_node& node_of(const heed::context& ctx) {
+  return *heed::node_of(heed::tree::scope_of(ctx));
+}
+
+int children_of(const heed::context& ctx) {
+  int n = 0;
+  const heed::cancel_node* first = node_of(ctx).children;
+  for (auto* c = first; c; c = c->next == first ? nullptr : c->next) ++n;
+  return n;
+}
+
+}  // namespace
+
+// Bytes are a promise (docs/decisions.md): a field more shows here.
+TEST(Tree, SizesOfNodes) {
+  EXPECT_EQ(sizeof(heed::context), 2 * sizeof(void*));
+  EXPECT_EQ(sizeof(heed::error), sizeof(void*));
+  if (sizeof(void*) == 8) {
+    EXPECT_LE(sizeof(heed::value_node), 48U);
+    EXPECT_LE(sizeof(heed::cancel_node), 88U);
+    EXPECT_LE(sizeof(heed::deadline_node), 128U);
+  }
+}
+
+// Go's TestParentFinishesChild and TestCancelRemoves look at the same list.
+TEST(Tree, ParentListsItsCancelableChildrenOnly) {
+  auto [parent, cancel] = heed::with_cancel(heed::background());
+  EXPECT_EQ(children_of(parent), 0);
+  {
+    auto [child, cancel_child] = heed::with_cancel(parent);
+    static constexpr heed::key<int> k{"k"};
+    const auto value = heed::with_value(parent, k, 1);
+    auto [timed, cancel_timed] = heed::with_timeout(value, 1h);
+    EXPECT_EQ(children_of(parent), 2) << "below a value it hangs under the value's scope";
+    const auto apart = heed::without_cancel(parent);
+    auto [unrelated, cancel_unrelated] = heed::with_cancel(apart);
+    EXPECT_EQ(children_of(parent), 2);
+  }
+  EXPECT_EQ(children_of(parent), 0);
+  auto kept = heed::with_cancel(parent);
+  cancel();
+  EXPECT_EQ(children_of(parent), 0) << "a cancel takes all off";
+}
+
+// Invariant 3: a canceled child leaves at the latest with its last handle, though its own child keeps its memory.
+TEST(Tree, CanceledChildLeavesWithItsLastHandle) {
+  auto [parent, cancel] = heed::with_cancel(heed::background());
+  auto child = heed::with_cancel(parent);
+  auto grandchild = heed::with_cancel(child.ctx);
+  child.cancel();
+  { const auto last = std::move(child); }
+  EXPECT_EQ(children_of(parent), 0);
+  EXPECT_TRUE(grandchild.ctx.done());
+}
+
+// Invariant 9: a child's memory does not wait for its parent; a parent's waits for its children.
+TEST(Tree, MemoryGoesWithTheLastHandle) {
+  auto parent = heed::with_cancel(heed::background());
+  heed::cancel_node& p = node_of(parent.ctx);
+  EXPECT_EQ(p.holds, 1U);
+  EXPECT_EQ(p.handles, 2U);
+  {
+    auto child = heed::with_cancel(parent.ctx);
+    EXPECT_EQ(p.holds, 2U);
+    EXPECT_EQ(p.handles, 2U);
+    EXPECT_EQ(node_of(child.ctx).handles, 2U | heed::node::up);
+    const heed::context copy = child.ctx;
+    EXPECT_EQ(node_of(child.ctx).handles, 3U | heed::node::up);
+    const heed::cancel_callback cb(parent.ctx, [] {});
+    EXPECT_EQ(p.holds, 3U);
+  }
+  EXPECT_EQ(p.holds, 1U);
+}
+
+// A moved handle costs nothing, and a handle on a value counts once on its scope.
+TEST(Tree, HandlesOfAValueCountAsOneOnItsScope) {
+  static constexpr heed::key<int> k{"k"};
+  auto c = heed::with_cancel(heed::background());
+  heed::cancel_node& n = node_of(c.ctx);
+  {
+    const auto value = heed::with_value(c.ctx, k, 1);
+    const auto copy = value;
+    EXPECT_EQ(n.handles, 3U);
+    EXPECT_EQ(n.holds, 2U);
+  }
+  EXPECT_EQ(n.handles, 2U);
+  EXPECT_EQ(n.holds, 1U);
+}

@@ -1,0 +1,53 @@
+// Forcing threads to meet: many rounds, in each of which all bodies start at one moment.
+#pragma once
+
+#include "../sanitizers.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <barrier>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <random>
+#include <thread>
+#include <vector>
+
+namespace race {
+
+// `rounds` times: before() here, then every body once, at once, each on a thread of its own, then after() here.
+// The bodies start a few random steps apart, so that over the rounds they meet in many places. Stops at the first
+// round with a failure.
+inline void rounds(int rounds, const std::function<void()>& before, const std::vector<std::function<void()>>& bodies,
+                   const std::function<void()>& after) {
+  const auto seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::barrier gate(static_cast<std::ptrdiff_t>(bodies.size() + 1));
+  std::atomic<bool> over{false};
+  std::vector<std::jthread> threads;
+  for (std::size_t i = 0; i < bodies.size(); ++i) {
+    threads.emplace_back([&, i] {
+      std::minstd_rand random(seed + static_cast<unsigned>(i) + 1);
+      for (;;) {
+        gate.arrive_and_wait();
+        if (over) return;
+        const auto steps = random() % 4 == 0 ? random() % 2000 : random() % 60;
+        for (std::atomic<unsigned> n{0}; n < steps; ++n) {
+        }
+        bodies[i]();
+        gate.arrive_and_wait();
+      }
+    });
+  }
+  for (int round = 0; round < rounds && !testing::Test::HasFailure(); ++round) {
+    before();
+    gate.arrive_and_wait();
+    gate.arrive_and_wait();
+    after();
+  }
+  over = true;
+  gate.arrive_and_wait();
+}
+
+}  // namespace race

@@ -1,0 +1,23 @@
+// Which sanitizer this is built with: they cost time and memory that some tests must know of.
+#pragma once
+
+#if defined(__has_feature)
+#define HEED_TEST_HAS(feature) __has_feature(feature)
+#else
+#define HEED_TEST_HAS(feature) 0
+#endif
+
+#if defined(__SANITIZE_THREAD__) || HEED_TEST_HAS(thread_sanitizer)
+inline constexpr bool under_tsan = true;
+#else
+inline constexpr bool under_tsan = false;
+#endif
+
+#if defined(__SANITIZE_ADDRESS__) || HEED_TEST_HAS(address_sanitizer)
+inline constexpr bool under_asan = true;
+#else
+inline constexpr bool under_asan = false;
+#endif
+
+// What they cost in time, about.
+inline constexpr int slower = under_tsan || under_asan ? 8 : 1;

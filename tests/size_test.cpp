@@ -1,0 +1,167 @@
+// Size: a million deep, a million wide, ten million in passing (cases 16 to 18; invariant 7).
+#include "sanitizers.hpp"
+
+#include <heed/heed.hpp>
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <fstream>
+#include <pthread.h>
+#include <string>
+#include <thread>
+#include <unistd.h>
+#include <vector>
+
+namespace {
+
+constexpr int million = slower == 1 ? 1'000'000 : 100'000;  // the point stands
+
+// Runs it on a thread with 256 KiB of stack (a little more where a sanitizer takes its share).
+void on_small_stack(void (*body)()) {
+  pthread_attr_t attributes;
+  ASSERT_EQ(pthread_attr_init(&attributes), 0);
+  ASSERT_EQ(pthread_attr_setstacksize(&attributes, 256 * 1024), 0);
+  pthread_t thread;
+  ASSERT_EQ(pthread_create(
+                &thread, &attributes,
+                [](void* f) -> void* {
+                  reinterpret_cast<void (*)()>(f)();
+                  return nullptr;
+                },
+                reinterpret_cast<void*>(body)),
+            0);
+  pthread_join(thread, nullptr);
+  pthread_attr_destroy(&attributes);
+}
+
+std::size_t resident_bytes() {
+  std::size_t pages = 0;
+  std::size_t resident = 0;
+  std::ifstream("/proc/self/statm") >> pages >> resident;
+  return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
+constexpr heed::key<int> depth_key{"depth"};
+
+}  // namespace
+
+TEST(Size, ChainOfAMillionBuiltCanceledDropped) {
+  on_small_stack([] {
+    auto [root, cancel] = heed::with_cancel(heed::background());
+    heed::context leaf = heed::with_value(root, depth_key, 7);
+    for (int i = 0; i < million; ++i) {
+      auto [next, stop] = heed::with_cancel(leaf);
+      stop.release();
+      leaf = std::move(next);
+    }
+    EXPECT_EQ(*leaf.value(depth_key), 7);
+    EXPECT_FALSE(leaf.done());
+    EXPECT_TRUE(cancel("root"));
+    EXPECT_TRUE(leaf.done());
+    EXPECT_EQ(leaf.cause().message(), "root");
+    leaf = {};
+  });
+}
+
+TEST(Size, ChainOfAMillionDroppedLive) {
+  on_small_stack([] {
+    heed::context leaf;
+    for (int i = 0; i < million; ++i) {
+      leaf = heed::with_value(leaf, depth_key, i);
+      if (i % 2) {
+        auto [next, stop] = heed::with_cancel(leaf);
+        stop.release();
+        leaf = std::move(next);
+      }
+    }
+    EXPECT_EQ(*leaf.value(depth_key), million - 1);
+    leaf = {};
+  });
+}
+
+// after_funcs all the way down, all handles gone: abandoned without recursion, from either end.
+TEST(Size, ChainOfFunctionsAbandoned) {
+  on_small_stack([] {
+    static std::atomic<int> destroyed;
+    struct token {
+      bool mine = true;
+      token() = default;
+      token(token&& o) noexcept : mine(std::exchange(o.mine, false)) {}
+      ~token() {
+        if (mine) ++destroyed;
+      }
+      void operator()() const { FAIL(); }
+    };
+    for (const bool root_first : {true, false}) {
+      destroyed = 0;
+      std::vector<heed::context> handles;
+      heed::context above;
+      constexpr int deep = million / 10;
+      for (int i = 0; i < deep; ++i) {
+        auto [next, stop] = heed::with_cancel(above);
+        stop.release();
+        heed::after_func(next, token());
+        handles.push_back(next);
+        above = std::move(next);
+      }
+      above = {};
+      if (root_first) {
+        for (auto& h : handles) h = {};
+      } else {
+        heed::context root = handles.front();
+        handles.clear();
+        EXPECT_EQ(destroyed, 0) << "the root could still be derived from and ended";
+        root = {};
+      }
+      EXPECT_EQ(destroyed, deep);
+    }
+  });
+}
+
+TEST(Size, FanOutCanceledWhileChildrenLeave) {
+  auto [parent, cancel] = heed::with_cancel(heed::background());
+  std::vector<heed::context> children;
+  children.reserve(million);
+  for (int i = 0; i < million; ++i) {
+    auto [child, stop] = heed::with_cancel(parent);
+    stop.release();
+    children.push_back(std::move(child));
+  }
+  std::atomic<bool> leaving{false};
+  std::jthread leaver([&] {
+    for (std::size_t i = 0; i < children.size(); i += 10) {
+      children[i] = {};
+      if (i > 1000) {
+        leaving = true;
+        leaving.notify_all();
+      }
+    }
+    leaving = true;
+    leaving.notify_all();
+  });
+  leaving.wait(false);
+  EXPECT_TRUE(cancel());
+  leaver.join();
+  for (std::size_t i = 0; i < children.size(); ++i) {
+    ASSERT_EQ(children[i].done(), i % 10 != 0);
+  }
+}
+
+TEST(Size, TenMillionInPassingLeaveNothing) {
+  auto [parent, cancel] = heed::with_cancel(heed::background());
+  const auto pass = [&parent = parent](int n) {
+    for (int i = 0; i < n; ++i) {
+      auto [child, stop] = heed::with_cancel(parent);
+      const heed::cancel_callback cb(child, [] {});
+      if (i % 4 == 0) heed::after_func(child, [] {})();
+    }
+  };
+  pass(million / 10);
+  const std::size_t before = resident_bytes();
+  pass(slower == 1 ? 10 * million : million);
+  if (!under_asan) {  // it keeps what was freed, to catch late uses
+    EXPECT_LT(resident_bytes(), before + (8U << 20));
+  }
+  EXPECT_FALSE(parent.done());
+}
