@@ -10,6 +10,8 @@ namespace heed::inline v0 {
 namespace {
 // Long enough to serve the next burst, short enough to be gone when somebody looks.
 constexpr auto patience = std::chrono::milliseconds(250);
+// How often the one that stays for reservations looks whether it may go.
+constexpr auto duty = std::chrono::seconds(2);
 }  // namespace
 
 bool executor::summon() noexcept {
@@ -90,33 +92,28 @@ void executor::reserve() {
 
 void executor::unreserve() noexcept {
   const locked guard(lock_);
-  if (--reserved_ > 0) return;
-  bell_.fetch_add(1, std::memory_order_relaxed);  // the one that stayed for the reservations may go now
-  os::wake_all(bell_);
+  --reserved_;  // the thread that stays for it finds out by itself
 }
 
 bool executor::rest() noexcept {
   ++idle_;
   time_point until = clock::now() + patience;
   for (;;) {
-    const bool must_stay = reserved_ > 0 && threads_ == 1;  // X3
     const std::uint32_t seen = bell_.load(std::memory_order_relaxed);
     lock_.unlock();
-    os::wait_until(bell_, seen, must_stay ? time_point::max() : until);
+    os::wait_until(bell_, seen, until);
     lock_.lock();
     if (summoned_ > 0) {
       --summoned_;
       return true;
     }
-    if (reserved_ > 0 && threads_ == 1) continue;
-    if (clock::now() >= until) {
-      if (must_stay) {  // it has just been let off
-        until = clock::now() + patience;
-        continue;
-      }
-      --idle_;
-      return false;
+    if (clock::now() < until) continue;
+    if (reserved_ > 0 && threads_ == 1) {  // X3
+      until += duty;
+      continue;
     }
+    --idle_;
+    return false;
   }
 }
 

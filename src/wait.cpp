@@ -51,7 +51,6 @@ void wait_by(scheduler& s, const context& ctx, time_point until) {
   if (s.now() >= until) return;
   alarm a(until);
   const cancel_callback wake(ctx, [&a] { a.ring(); });
-  if (until == time_point::max()) return a.sleep();
   s.arm(a, until);
   a.sleep();
   s.disarm(a);

@@ -1,0 +1,234 @@
+// Threads, exit, signals and fork, each in a process of its own (cases 28, 29, 32, 34; invariant 10).
+#include "sanitizers.hpp"
+
+#include <heed/heed.hpp>
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <poll.h>
+#include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
+
+using namespace std::chrono_literals;
+
+namespace {
+
+std::size_t threads() {
+  std::size_t n = 0;
+  for ([[maybe_unused]] const auto& task : std::filesystem::directory_iterator("/proc/self/task")) ++n;
+  return n;
+}
+
+bool readable(int fd) {
+  pollfd p{fd, POLLIN, 0};
+  return ::poll(&p, 1, 0) == 1;
+}
+
+// Runs it in a child that begins with a fresh program image, as all death tests here do.
+void expect_exit_0(void (*body)()) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(body(), testing::ExitedWithCode(0), "");
+}
+
+}  // namespace
+
+// Invariant 10.
+TEST(ProcessDeathTest, NoThreadBeforeItIsNeeded) {
+  expect_exit_0([] {
+    const std::size_t before = threads();
+    {
+      auto [ctx, cancel] = heed::with_cancel(heed::background());
+      auto [never, cancel_never] = heed::with_timeout(ctx, heed::duration::max());
+      auto [past, cancel_past] = heed::with_timeout(ctx, -1s);
+      const heed::cancel_callback cb(ctx, [] {});
+      static_cast<void>(ctx.done_fd());
+      static_cast<void>(ctx.wait_for(1ms));
+      cancel();
+    }
+    heed::manual_scheduler time;
+    {
+      auto [ctx, cancel] = heed::with_timeout(heed::background(time), 1s);
+      heed::after_func(ctx, [] {});
+      time.advance(1s);
+      time.run_pending();
+    }
+    if (threads() != before) std::_Exit(1);
+    auto [first, cancel_first] = heed::with_timeout(heed::background(), 1h);
+    auto [second, cancel_second] = heed::with_timeout(heed::background(), 2h);
+    if (threads() != before + 1) std::_Exit(2);
+    std::exit(0);
+  });
+}
+
+// Case 28: exit() and quick_exit() with live timers, and with functions that never end.
+TEST(ProcessDeathTest, ExitWithFunctionsStillRunning) {
+  const auto start = [] {
+    static std::atomic<int> running{0};
+    auto made = heed::with_timeout(heed::background(), 1h);
+    for (int i = 0; i < 3; ++i) {
+      heed::after_func(made.ctx, [] {
+        ++running;
+        heed::background().wait();
+      });
+    }
+    made.cancel();
+    while (running < 3) std::this_thread::yield();
+    heed::with_timeout(heed::background(), 1ms).cancel.release();
+  };
+  static void (*const begin)() = start;
+  expect_exit_0([] {
+    begin();
+    std::exit(0);
+  });
+  expect_exit_0([] {
+    begin();
+    std::quick_exit(0);
+  });
+}
+
+// Case 28: used in atexit handlers, and in static and thread_local destructors.
+TEST(ProcessDeathTest, UsedUntilTheVeryEnd) {
+  static constexpr auto use = [] {
+    auto [ctx, cancel] = heed::with_timeout(heed::background(), 1h, "late");
+    bool ran = false;
+    const heed::cancel_callback cb(ctx, [&] { ran = true; });
+    cancel("end");
+    if (!ran || ctx.cause().message() != "end" || heed::todo().done() ||
+        ctx.err().message() != "context canceled") {
+      std::_Exit(1);
+    }
+  };
+  struct user {
+    heed::cancelable kept = heed::with_cancel(heed::background());
+    ~user() { use(); }
+  };
+  expect_exit_0([] {
+    static user in_static;
+    std::thread([] { thread_local user in_thread; }).join();
+    thread_local user in_main_thread;
+    std::atexit([] { use(); });
+    std::at_quick_exit([] { use(); });
+    use();
+    std::exit(0);
+  });
+}
+
+// Case 32: err() in a signal handler, also in the middle of a cancel.
+TEST(ProcessDeathTest, ErrInASignalHandler) {
+  expect_exit_0([] {
+    static heed::context watched;
+    static std::atomic<int> seen{0};
+    static int fd;
+    std::signal(SIGUSR1, [](int) {
+      if (watched.err()) {
+        if (!readable(fd)) std::_Exit(3);
+        ++seen;
+      }
+    });
+    for (int round = 0; round < 2000; ++round) {
+      auto [ctx, cancel] = heed::with_cancel(heed::background());
+      fd = ctx.done_fd();
+      watched = ctx;
+      const pthread_t self = pthread_self();
+      std::atomic<bool> canceled{false};
+      std::jthread interrupter([&] {
+        while (!canceled) pthread_kill(self, SIGUSR1);
+      });
+      cancel();
+      canceled = true;
+      interrupter.join();
+      watched = {};
+    }
+    std::signal(SIGUSR1, SIG_IGN);
+    std::exit(0);
+  });
+}
+
+// Case 29: the child uses contexts, its own and inherited ones; the parent's descriptors show nothing of it.
+TEST(ProcessDeathTest, ForkedChildUsesContexts) {
+  if (under_tsan) return;  // it does not support threads that are started after a fork
+  expect_exit_0([] {
+    auto [ctx, cancel] = heed::with_timeout(heed::background(), 1h);  // the timer thread runs in the parent
+    auto [below, cancel_below] = heed::with_cancel(ctx);
+    heed::after_func(below, [] {})();
+    const int fd = below.done_fd();
+    const pid_t child = ::fork();
+    if (child == 0) {
+      cancel("in the child");
+      if (!below.done() || !readable(fd)) std::_Exit(1);
+      auto [own, cancel_own] = heed::with_timeout(heed::background(), 1ms, "own");
+      own.wait();
+      if (own.cause().message() != "own") std::_Exit(2);
+      std::atomic<bool> ran{false};
+      heed::after_func(below, [&] {
+        ran = true;
+        ran.notify_all();
+      });
+      ran.wait(false);
+      std::_Exit(0);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    if (status != 0) std::_Exit(WEXITSTATUS(status));
+    if (below.done() || readable(fd)) std::_Exit(4);
+    cancel("in the parent");
+    if (!readable(fd)) std::_Exit(5);
+    std::exit(0);
+  });
+}
+
+// Case 29: asked anew in the child, the descriptor is the child's own: the parent's cancel does not show there.
+TEST(ProcessDeathTest, DoneFdAskedAnewInTheChild) {
+  if (under_tsan) return;
+  expect_exit_0([] {
+    auto [ctx, cancel] = heed::with_cancel(heed::background());
+    const int fd = ctx.done_fd();
+    int tell[2];
+    int answer[2];
+    if (::pipe(tell) || ::pipe(answer)) std::_Exit(9);
+    const pid_t child = ::fork();
+    char c = 0;
+    if (child == 0) {
+      if (ctx.done_fd() != fd) std::_Exit(1);
+      if (::write(answer[1], &c, 1) != 1 || ::read(tell[0], &c, 1) != 1) std::_Exit(9);
+      if (readable(fd) || ctx.done()) std::_Exit(2);
+      cancel();
+      if (!readable(fd)) std::_Exit(3);
+      std::_Exit(0);
+    }
+    if (::read(answer[0], &c, 1) != 1) std::_Exit(9);
+    cancel();
+    if (::write(tell[1], &c, 1) != 1) std::_Exit(9);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    std::exit(WEXITSTATUS(status));
+  });
+}
+
+// Bad input: a scheduler that goes before what uses it ends with a clear message.
+TEST(SchedulerDeathTest, DestroyedBeforeItsContexts) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto with_deadline = [] {
+    heed::context ctx;
+    heed::manual_scheduler time;
+    auto made = heed::with_timeout(heed::background(time), 1s);
+    made.cancel.release();
+    ctx = made.ctx;
+    made.ctx = {};
+    time.~manual_scheduler();
+  };
+  EXPECT_DEATH(with_deadline(), "a manual_scheduler is destroyed before its deadlines' contexts");
+  const auto with_root = [] {
+    heed::context ctx;
+    {
+      heed::manual_scheduler time;
+      ctx = heed::background(time);
+    }
+  };
+  EXPECT_DEATH(with_root(), "a scheduler is destroyed before the contexts and after_funcs that use it");
+}
