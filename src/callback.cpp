@@ -187,7 +187,8 @@ bool pending_function::stop() noexcept {
 void pending_function::on_event(callback_base& base, event e) noexcept {
   auto& self = static_cast<pending_function&>(base);
   std::uint32_t state = waiting;
-  if (!self.state_.compare_exchange_strong(state, e == event::fire ? fired : abandoned, std::memory_order_acq_rel)) {
+  if (!self.state_.compare_exchange_strong(state, e == event::fire ? fired : abandoned,
+                                           std::memory_order_acq_rel)) {
     return self.release();  // stop() was first, and does the rest
   }
   self.forget();  // whoever calls us has the context pinned

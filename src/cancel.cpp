@@ -38,7 +38,8 @@ bool claim(cancel_node& n) noexcept {
   do {
     if (w & decided) return false;
     // acquire: what the previous owner of cause and place wrote (a deadline's, at birth) comes before ours.
-  } while (!n.word.compare_exchange_weak(w, w | word::claimed, std::memory_order_acquire, std::memory_order_relaxed));
+  } while (!n.word.compare_exchange_weak(w, w | word::claimed, std::memory_order_acquire,
+                                         std::memory_order_relaxed));
   return true;
 }
 

@@ -114,6 +114,7 @@ void process_scheduler::keep_time() noexcept {
       if (t->turn() && !threads_.try_post(*t)) t->run();
     }
     lock_.lock();
+    started_ = true;  // it is; a callback that forked has brought this thread into a child
   }
 }
 

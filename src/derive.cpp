@@ -54,7 +54,8 @@ root_node::root_node(scheduler& s) noexcept : node(kind::root, nullptr, 1), on(s
   scheduler_use::add(s);
 }
 
-detached_node::detached_node(node* above) noexcept : node(kind::detached, above, 1), lookup(lookup_at(above)) {}
+detached_node::detached_node(node* above) noexcept
+    : node(kind::detached, above, 1), lookup(lookup_at(above)) {}
 
 value_node::value_node(const context& above, const key_base& k, const value_type& t) noexcept
     : node(kind::value, tree::of(above), 1), within(tree::scope_of(above)), key(&k), type(&t) {}
@@ -159,7 +160,8 @@ cancelable with_deadline(const context& parent, time_point when, error cause, st
     inherit(*n, *scope_above(n->parent));
   } else if (scheduler& s = scheduler_of(n); when <= s.now()) {
     // Before it is linked, so that nothing else can have ended it.
-    n->word.store(static_cast<std::uint32_t>(errc::deadline_exceeded) | word::settled, std::memory_order_release);
+    n->word.store(static_cast<std::uint32_t>(errc::deadline_exceeded) | word::settled,
+                  std::memory_order_release);
   } else {
     if (when != time_point::max()) {
       // Armed before it is linked: whoever cancels it through its parent then finds a timer to disarm.
@@ -226,7 +228,8 @@ void* custom_slot::storage() const noexcept {
 cancelable custom_slot::commit(custom_context& self, std::source_location where) && noexcept {
   auto* n = static_cast<custom_node*>(std::exchange(node_, nullptr));
   n->self = &self;
-  n->when = std::min(self.deadline().value_or(time_point::max()), parent_.deadline().value_or(time_point::max()));
+  n->when =
+      std::min(self.deadline().value_or(time_point::max()), parent_.deadline().value_or(time_point::max()));
   link(*n);
   return tree::make(n, where);
 }

@@ -131,10 +131,12 @@ void executor::run() noexcept {
     if (!first_) last_ = nullptr;
     --lookers_;
     const bool start_one = summon();  // X1, before we are busy
+    const unsigned forks = forks_;
     lock_.unlock();
     if (start_one) start();
     item.run();
     lock_.lock();
+    if (forks != forks_) ++threads_;  // the function forked, and this is the child: its one thread is ours
     ++lookers_;
   }
   --threads_;
@@ -143,6 +145,7 @@ void executor::run() noexcept {
 
 void executor::after_fork_in_child() noexcept {
   threads_ = idle_ = lookers_ = summoned_ = 0;
+  ++forks_;
   lock_.unlock();
 }
 

@@ -52,6 +52,7 @@ class executor {
   std::size_t lookers_ = 0;   // summoned or started, and not busy yet
   std::size_t summoned_ = 0;  // of the idle: to be taken by whoever wakes
   std::size_t reserved_ = 0;
+  unsigned forks_ = 0;                  // between the first process and this one
   std::atomic<std::uint32_t> bell_{0};  // a futex: changes at each summons
 };
 

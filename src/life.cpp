@@ -7,7 +7,8 @@
 namespace heed::inline v0 {
 
 node::node(kind k, node* above, std::uint32_t handle_count) noexcept
-    : parent(above), handles(handle_count), what(k), own_scheduler(k == kind::root || (above && above->own_scheduler)) {
+    : parent(above), handles(handle_count), what(k),
+      own_scheduler(k == kind::root || (above && above->own_scheduler)) {
   if (parent) hold(*parent);
 }
 
@@ -21,8 +22,8 @@ bool try_hold(node& n) noexcept {
 }
 
 void hold(node& n) noexcept {
-  if (n.what == kind::todo) return;                     // immortal
-  n.holds.fetch_add(1, std::memory_order_relaxed);      // relaxed: the caller has one already
+  if (n.what == kind::todo) return;                 // immortal
+  n.holds.fetch_add(1, std::memory_order_relaxed);  // relaxed: the caller has one already
 }
 
 void retain_handle(node& n) noexcept {
@@ -56,7 +57,8 @@ void destroy(cancel_node& n) noexcept {
   }
   const bool armed = (n.handles.load(std::memory_order_relaxed) & node::source) != 0;
   if (n.what == kind::deadline && armed) scheduler_of(&n).disarm(static_cast<deadline_node&>(n));
-  if (n.what == kind::custom && static_cast<custom_node&>(n).self) static_cast<custom_node&>(n).self->~custom_context();
+  if (n.what == kind::custom && static_cast<custom_node&>(n).self)
+    static_cast<custom_node&>(n).self->~custom_context();
   if (n.fd >= 0) os::close_event(n.fd);
 }
 
@@ -118,7 +120,8 @@ void release_handle(node* n) noexcept {
     case kind::root:
     case kind::detached: break;
     case kind::value:
-      if (cancel_node* within = node_of(static_cast<value_node*>(n)->within)) release_handle(within);  // one deep
+      if (cancel_node* within = node_of(static_cast<value_node*>(n)->within))
+        release_handle(within);  // one deep
       break;
     case kind::cancel:
     case kind::deadline:

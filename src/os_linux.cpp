@@ -8,11 +8,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <fcntl.h>
 #include <cerrno>
 #include <climits>
 #include <csignal>
 #include <ctime>
-#include <fcntl.h>
 #include <system_error>
 
 namespace heed::inline v0::os {
@@ -20,10 +20,11 @@ namespace {
 
 static_assert(sizeof(std::atomic<std::uint32_t>) == 4, "the kernel reads the atomic as a plain word");
 
-long futex(const std::atomic<std::uint32_t>& word, int op, std::uint32_t value, const timespec* until) noexcept {
+long futex(const std::atomic<std::uint32_t>& word, int op, std::uint32_t value,
+           const timespec* until) noexcept {
   const int kept = errno;
-  const long result = ::syscall(SYS_futex, &word, op | FUTEX_PRIVATE_FLAG, value, until, nullptr,
-                                FUTEX_BITSET_MATCH_ANY);
+  const long result =
+      ::syscall(SYS_futex, &word, op | FUTEX_PRIVATE_FLAG, value, until, nullptr, FUTEX_BITSET_MATCH_ANY);
   errno = kept;
   return result;
 }
@@ -50,14 +51,16 @@ int process_wide(std::atomic<int>& slot, unsigned count) {
   if (fd >= 0) return fd;
   const int mine = new_event(count);
   // acq_rel: publishes the descriptor's making, or sees the winner's.
-  if (slot.compare_exchange_strong(fd, mine, std::memory_order_acq_rel, std::memory_order_acquire)) return mine;
+  if (slot.compare_exchange_strong(fd, mine, std::memory_order_acq_rel, std::memory_order_acquire))
+    return mine;
   ::close(mine);
   return fd;
 }
 
 constinit std::atomic<int> never_fd{-1};
 constinit std::atomic<int> ready_fd{-1};
-constinit std::atomic<std::uint32_t> forks{0};  // relaxed: only the child's one thread writes it, before others start
+// relaxed: only the child's one thread writes it, before others start
+constinit std::atomic<std::uint32_t> forks{0};
 
 }  // namespace
 
@@ -102,8 +105,8 @@ void signal_event(int fd) noexcept {
 
 void divert_event(int fd) noexcept {
   const int kept = errno;
-  while (::dup3(ready_fd.load(std::memory_order_acquire), fd, O_CLOEXEC) < 0 && (errno == EINTR || errno == EBUSY)) {
-  }
+  while (::dup3(ready_fd.load(std::memory_order_acquire), fd, O_CLOEXEC) < 0 &&
+         (errno == EINTR || errno == EBUSY)) {}
   errno = kept;
 }
 

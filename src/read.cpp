@@ -65,7 +65,8 @@ std::string step_to(const node& n, time_point now) {
     case kind::root: return "background";
     case kind::detached: return "without_cancel";
     case kind::cancel: return "with_cancel";
-    case kind::deadline: return "with_deadline(" + relative(static_cast<const deadline_node&>(n).when(), now) + ")";
+    case kind::deadline:
+      return "with_deadline(" + relative(static_cast<const deadline_node&>(n).when(), now) + ")";
     case kind::custom: return static_cast<const custom_node&>(n).self->name();
     case kind::value: {
       auto& v = static_cast<const value_node&>(n);

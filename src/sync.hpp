@@ -14,7 +14,8 @@ class futex_lock {
   void lock() noexcept {
     std::uint32_t free = 0;
     // acquire: sees what the last holder wrote.
-    if (state_.compare_exchange_strong(free, held, std::memory_order_acquire, std::memory_order_relaxed)) return;
+    if (state_.compare_exchange_strong(free, held, std::memory_order_acquire, std::memory_order_relaxed))
+      return;
     while (state_.exchange(contended, std::memory_order_acquire) != 0) os::wait(state_, contended);
   }
   void unlock() noexcept {

@@ -42,7 +42,7 @@ void timer_wheel::insert(timer& t) noexcept {
   const place p = place_of(when);
   slot& s = slots_[static_cast<std::size_t>(p.level)][static_cast<std::size_t>(p.digit)];
   std::uint64_t& used = used_[static_cast<std::size_t>(p.level)];
-  const bool empty = s.list.next == &s.list;  // not the bit: it may be left over from another time
+  const bool empty = s.list.next == &s.list;  // not the bit, which removal leaves
   s.first = empty ? when : std::min(s.first, when);
   used |= std::uint64_t{1} << p.digit;
   push_back(s.list, t);
@@ -80,7 +80,8 @@ timer* timer_wheel::pop(time_point now) noexcept {
     }
     // To the start of the slot, which is not after s.first; what lies in it goes to lower levels (W1, W2 hold).
     const int shift = p.level * digit_bits;
-    const std::uint64_t above = shift + digit_bits >= 64 ? 0 : at_ >> (shift + digit_bits) << (shift + digit_bits);
+    const std::uint64_t above =
+        shift + digit_bits >= 64 ? 0 : at_ >> (shift + digit_bits) << (shift + digit_bits);
     at_ = above | static_cast<std::uint64_t>(p.digit) << shift;
     used_[static_cast<std::size_t>(p.level)] &= ~(std::uint64_t{1} << p.digit);
     links moving;

@@ -40,8 +40,8 @@ class timer_wheel {
   static constexpr int levels = 11;  // 11 digits of 6 bits hold 64
   static constexpr int slots = 1 << digit_bits;
   struct slot {
-    links list;                 // circular, with itself as the end
-    std::uint64_t first = 0;    // not later than any timer in it
+    links list;               // circular, with itself as the end
+    std::uint64_t first = 0;  // not later than any timer in it
   };
   struct place {
     int level;

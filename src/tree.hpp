@@ -95,10 +95,10 @@ struct cancel_node : scope, node {
   cancel_node(kind k, const context& above, std::uint32_t handle_count) noexcept;
 
   futex_lock lock;
-  const node* const lookup;          // as detached_node's
-  cancel_node* children = nullptr;   // circular; once done, the list of cancel.cpp's walk
+  const node* const lookup;            // as detached_node's
+  cancel_node* children = nullptr;     // circular; once done, the list of cancel.cpp's walk
   callback_base* callbacks = nullptr;  // circular
-  cancel_node* next = nullptr;       // while linked, a sibling; afterwards the owner of a walk links it
+  cancel_node* next = nullptr;         // while linked, a sibling; afterwards the owner of a walk links it
   union {
     cancel_node* prev = nullptr;  // while linked
     cancel_node* decider;         // once the word says inherited: the ancestor whose cause and place count

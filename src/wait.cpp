@@ -33,7 +33,9 @@ class alarm final : public timer {
   static bool on_step(work& w, step s) noexcept {
     auto& self = static_cast<alarm&>(static_cast<timer&>(w));
     switch (s) {
-      case step::claim: self.state_.store(expired, std::memory_order_relaxed); return true;  // disarm() orders it
+      case step::claim:
+        self.state_.store(expired, std::memory_order_relaxed);
+        return true;  // disarm() orders it
       case step::turn: return true;
       default:
         self.ring();
@@ -92,7 +94,8 @@ int context::done_fd() const {
     if (w & word::closing) n->close();
     return n->fd;
   }
-  const int fresh = (w & word::has_fd) ? -1 : os::make_event();  // may throw: before anything has changed (I11)
+  const int fresh =
+      (w & word::has_fd) ? -1 : os::make_event();  // may throw: before anything has changed (I11)
   const locked guard(n->lock);
   std::uint32_t now = n->word.load(std::memory_order_acquire);
   if ((now & word::has_fd) == 0) {
@@ -100,7 +103,12 @@ int context::done_fd() const {
   } else {
     if (fresh >= 0) os::close_event(fresh);  // another thread was first
     if ((now >> word::generation_shift) == here) return n->fd;
-    os::renew_event(n->fd);  // made before a fork: what it shares with the parent process is left behind
+    // Made before a fork: what it shares with the parent process is left behind.
+    if (now & word::verdict) {
+      os::divert_event(n->fd);
+    } else {
+      os::renew_event(n->fd);
+    }
   }
   // Either the one who ends the context sees the bit, and signals; or we see the verdict, and signal before the
   // bit lets anybody else have the fd (I1). release: scope::fd.

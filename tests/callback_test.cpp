@@ -47,7 +47,9 @@ TEST(CancelCallback, RunsAtOnceWhenDoneAndNeverOnBackground) {
 
 TEST(CancelCallback, UnregisteredDoesNotRun) {
   auto [ctx, cancel] = heed::with_cancel(heed::background());
-  { const heed::cancel_callback cb(ctx, [] { FAIL(); }); }
+  {
+    const heed::cancel_callback cb(ctx, [] { FAIL(); });
+  }
   cancel();
 }
 

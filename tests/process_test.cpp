@@ -5,14 +5,14 @@
 
 #include <gtest/gtest.h>
 
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
-#include <poll.h>
-#include <sys/wait.h>
 #include <thread>
-#include <unistd.h>
 
 using namespace std::chrono_literals;
 
@@ -179,6 +179,29 @@ TEST(ProcessDeathTest, ForkedChildUsesContexts) {
     cancel("in the parent");
     if (!readable(fd)) std::_Exit(5);
     std::exit(0);
+  });
+}
+
+// Case 29: a function forks, and the child returns from it into heed's thread, the only one it has.
+TEST(ProcessDeathTest, ForkInsideAFunction) {
+  if (under_tsan) return;
+  expect_exit_0([] {
+    static auto ended = heed::with_cancel(heed::background());
+    ended.cancel();
+    static std::atomic<pid_t> child{0};
+    heed::after_func(ended.ctx, [] {
+      const pid_t forked = ::fork();
+      if (forked == 0) {
+        heed::after_func(ended.ctx, [] { std::_Exit(7); });
+        return;
+      }
+      child = forked;
+      child.notify_all();
+    });
+    child.wait(0);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    std::exit(WEXITSTATUS(status) == 7 ? 0 : 1);
   });
 }
 

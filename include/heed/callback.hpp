@@ -43,8 +43,8 @@ class HEED_API callback_base {
   callback_base* prev_ = nullptr;
   cancel_node* owner_ = nullptr;  // the context, whose memory it holds
   function function_;
-  bool* gone_ = nullptr;                  // while it runs: set when it is destroyed inside its own call
-  const void* runner_ = nullptr;          // while it runs: the thread
+  bool* gone_ = nullptr;                   // while it runs: set when it is destroyed inside its own call
+  const void* runner_ = nullptr;           // while it runs: the thread
   std::atomic<std::uint32_t> running_{0};  // a futex: see src/callback.cpp
   bool detached_;
 };
@@ -64,7 +64,8 @@ class cancel_callback : private callback_base {
   using callback_type = F;
 
   /// Registers `f` (any `g` that makes an F). Throws only what F's constructor throws. While registered it keeps
-  /// the context alive, though not from becoming unreachable for others.
+  /// what can end the context alive (its node, deadline and ancestors' nodes), but no value below the nearest
+  /// cancelable context: an F that reads values captures the context.
   template <class G>
     requires std::constructible_from<F, G>
   explicit(false) cancel_callback(const context& ctx, G&& g)
@@ -127,8 +128,8 @@ class HEED_API stop_func {
     if (function_) function_->release();
   }
   /// True: F will not run, and this is the call that decided so; F is destroyed before it returns. False: F has
-  /// been started, or was stopped before. Never waits for F. Thread-safe; true at most once among all copies.
-  /// (Go: "It returns true if the call stopped f from being run.")
+  /// been started, or was stopped before. Never waits for F. Thread-safe; true at most once among all copies. As
+  /// the stop function of Go's AfterFunc.
   bool operator()() const noexcept { return function_ && function_->stop(); }
 
  private:

@@ -100,20 +100,21 @@ class HEED_API context {
 
   /// `{}` while live; then errc::canceled or errc::deadline_exceeded, for good. One atomic load (acquire): all
   /// that happened before the cancel() is visible once this is non-zero. Non-zero exactly when done is visible
-  /// in every other form (waiters, done_fd(), callbacks). Lock-free, async-signal-safe. (Go: "If Done is not yet
-  /// closed, Err returns nil [...] After Err returns a non-nil error, successive calls to Err return the same
-  /// error.")
+  /// in every other form (waiters, done_fd(), callbacks). Lock-free, async-signal-safe. The promise of Go's
+  /// `Context.Err`, and of its Done channel, which can lag behind Err there.
   std::error_code err() const noexcept {
     const std::uint32_t w = scope_->word.load(std::memory_order_acquire);
     if ((w & scope::verdict) == 0) return {};
-    if (w & scope::closing) [[unlikely]] scope_->close();
+    if (w & scope::closing) [[unlikely]]
+      scope_->close();
     return {static_cast<int>(w & scope::verdict), category()};
   }
   /// `bool(err())`, for loops: `while (!ctx.done()) ...`. The same load, the same promises.
   bool done() const noexcept {
     const std::uint32_t w = scope_->word.load(std::memory_order_acquire);
     if ((w & scope::verdict) == 0) return false;
-    if (w & scope::closing) [[unlikely]] scope_->close();
+    if (w & scope::closing) [[unlikely]]
+      scope_->close();
     return true;
   }
   /// Why it ended: null until done; then the cause given to the first cancel() or to the deadline that ended it
@@ -130,8 +131,8 @@ class HEED_API context {
   const T* value(const key<T>& k) const noexcept {
     return static_cast<const T*>(find(k));
   }
-  /// False: err() can never change; true for everything that can be canceled, also once it is. (Go: Done
-  /// returns nil "if this context can never be canceled".)
+  /// False: err() can never change; true for everything that can be canceled, also once it is. Go says
+  /// the same by a nil Done channel.
   bool cancel_possible() const noexcept { return scope_ != &never_ending; }
   /// The line whose cancel() or deadline ended it; `{}` while live. For a deadline the line that set it; for a
   /// cancel_func that left its scope, the line that made it. The same for every descendant that it ended.
@@ -188,7 +189,9 @@ class HEED_API context {
 HEED_API std::ostream& operator<<(std::ostream& out, const context& ctx);
 
 /// The root of everything: never canceled, no deadline, no values. Free. Go's `context.Background`.
-inline context background() noexcept { return {}; }
+inline context background() noexcept {
+  return {};
+}
 /// Like background(), for where it is not clear yet which context to pass. Free. Go's `context.TODO`.
 HEED_API context todo() noexcept;
 /// A root whose deadlines and after_funcs run on `s`, which must outlive every context below (its destructor
@@ -312,9 +315,13 @@ std::string describe_value(const T& value) {
     return value ? "true" : "false";
   } else if constexpr (std::is_arithmetic_v<T>) {
     return std::to_string(value);
-  } else if constexpr (requires { { to_string(value) } -> std::convertible_to<std::string>; }) {
+  } else if constexpr (requires {
+                         { to_string(value) } -> std::convertible_to<std::string>;
+                       }) {
     return to_string(value);
-  } else if constexpr (requires { { value.to_string() } -> std::convertible_to<std::string>; }) {
+  } else if constexpr (requires {
+                         { value.to_string() } -> std::convertible_to<std::string>;
+                       }) {
     return value.to_string();
   } else if constexpr (requires { std::string(value.data(), value.size()); }) {
     return std::string(value.data(), value.size());  // a string_view, or like one
@@ -373,4 +380,3 @@ template <class T, class... Rest>
 context with_value(const context& parent, const key<T>&& k, Rest&&...) = delete;
 
 }  // namespace heed::inline v0
-

@@ -97,7 +97,8 @@ class HEED_API custom_slot {
 /// A parent, and the line that names it: lets with_custom() know its caller although it takes any arguments.
 struct located_parent {
   template <std::same_as<context> Context>
-  explicit(false) located_parent(const Context& c, std::source_location at = std::source_location::current()) noexcept
+  explicit(false)
+      located_parent(const Context& c, std::source_location at = std::source_location::current()) noexcept
       : ctx(c), where(at) {}
   const context& ctx;
   std::source_location where;

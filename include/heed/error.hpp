@@ -52,7 +52,9 @@ union HEED_API immortal_category {
 HEED_API extern immortal_category the_category;
 
 /// heed's error category. Constant initialized; thread-safe; free.
-inline const std::error_category& category() noexcept { return the_category.value; }
+inline const std::error_category& category() noexcept {
+  return the_category.value;
+}
 
 /// Lets `std::error_code ec = heed::errc::canceled;` work ([syserr.errcode.constructors]).
 inline std::error_code make_error_code(errc e) noexcept {
@@ -243,8 +245,7 @@ const T* error::as() const noexcept {
       std::rethrow_exception(std::move(held));
     } catch (const T& found) {
       return &found;
-    } catch (...) {
-    }
+    } catch (...) {}
   }
 #endif
   return nullptr;

@@ -22,7 +22,8 @@ void* get(std::size_t size, std::size_t align) {
   if (until_failure == 0) return nullptr;
   if (until_failure > 0) --until_failure;
   ++made;
-  void* p = align ? std::aligned_alloc(align, (size + align - 1) / align * align) : std::malloc(size ? size : 1);
+  void* p =
+      align ? std::aligned_alloc(align, (size + align - 1) / align * align) : std::malloc(size ? size : 1);
   if (p) ++live;
   return p;
 }
@@ -39,15 +40,33 @@ void* must(void* p) {
 
 }  // namespace
 
-void* operator new(std::size_t n) { return must(get(n, 0)); }
-void* operator new[](std::size_t n) { return must(get(n, 0)); }
-void* operator new(std::size_t n, std::align_val_t a) { return must(get(n, static_cast<std::size_t>(a))); }
-void operator delete(void* p) noexcept { put(p); }
-void operator delete[](void* p) noexcept { put(p); }
-void operator delete(void* p, std::size_t) noexcept { put(p); }
-void operator delete[](void* p, std::size_t) noexcept { put(p); }
-void operator delete(void* p, std::align_val_t) noexcept { put(p); }
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept { put(p); }
+void* operator new(std::size_t n) {
+  return must(get(n, 0));
+}
+void* operator new[](std::size_t n) {
+  return must(get(n, 0));
+}
+void* operator new(std::size_t n, std::align_val_t a) {
+  return must(get(n, static_cast<std::size_t>(a)));
+}
+void operator delete(void* p) noexcept {
+  put(p);
+}
+void operator delete[](void* p) noexcept {
+  put(p);
+}
+void operator delete(void* p, std::size_t) noexcept {
+  put(p);
+}
+void operator delete[](void* p, std::size_t) noexcept {
+  put(p);
+}
+void operator delete(void* p, std::align_val_t) noexcept {
+  put(p);
+}
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
+  put(p);
+}
 
 namespace {
 
@@ -69,8 +88,8 @@ constexpr heed::key<wide> wide_key{"wide"};
 // Go's TestAllocs, with heed's ceilings.
 TEST(Allocs, PerOperation) {
   auto [parent, cancel_parent] = heed::with_cancel(heed::background());
-  heed::after_func(parent, [] {})();                                  // threads and
-  { auto [ctx, cancel] = heed::with_timeout(parent, 1h); }            // statics are there from here on
+  heed::after_func(parent, [] {})();                        // threads and
+  { auto [ctx, cancel] = heed::with_timeout(parent, 1h); }  // statics are there from here on
   EXPECT_EQ(allocations([] { static_cast<void>(heed::background()); }), 0);
   EXPECT_EQ(allocations([&, &parent = parent] { const heed::context copy = parent; }), 0);
   EXPECT_EQ(allocations([] { auto c = heed::with_cancel(heed::background()); }), 1);
@@ -131,19 +150,23 @@ TEST(Allocs, EveryFailureLeavesEverythingAsItWas) {
   } operations[] = {
       {"background(scheduler)", [&] { static_cast<void>(heed::background(time)); }},
       {"with_cancel", [&parent = parent] { auto c = heed::with_cancel(parent); }},
-      {"with_timeout", [&parent = parent] { auto c = heed::with_timeout(parent, 1s, "a cause that is a long text"); }},
+      {"with_timeout",
+       [&parent = parent] { auto c = heed::with_timeout(parent, 1s, "a cause that is a long text"); }},
       {"with_timeout 0", [&parent = parent] { auto c = heed::with_timeout(parent, 0s); }},
       {"with_timeout, default scheduler", [] { auto c = heed::with_timeout(heed::background(), 1h); }},
       {"with_value", [&parent = parent] { auto c = heed::with_value(parent, number, 1); }},
-      {"with_value, over-aligned", [&parent = parent] { auto c = heed::with_value(parent, wide_key, wide{}); }},
+      {"with_value, over-aligned",
+       [&parent = parent] { auto c = heed::with_value(parent, wide_key, wide{}); }},
       {"without_cancel", [&parent = parent] { auto c = heed::without_cancel(parent); }},
       {"after_func", [&parent = parent] { heed::after_func(parent, [big = std::string(100, 'x')] {}); }},
-      {"cause", [&parent = parent] {
+      {"cause",
+       [&parent = parent] {
          auto c = heed::with_cancel(parent);
          c.cancel(std::runtime_error("a message that is too long to be kept in place"));
        }},
       {"to_string", [&parent = parent] { static_cast<void>(parent.to_string()); }},
-      {"error", [] {
+      {"error",
+       [] {
          const heed::error e(std::make_error_code(std::errc::io_error));
          static_cast<void>(e.message());
        }},

@@ -135,7 +135,8 @@ TEST(CallbackRace, CallbackDropsTheLastHandles) {
         dropped = false;
         cb = std::make_unique<callback>(c->ctx, [&] { drop(); });
       },
-      {[&] { stop(); }, [&, copy = heed::canceler()]() mutable {
+      {[&] { stop(); },
+       [&, copy = heed::canceler()]() mutable {
          copy = stop;
          copy("also");
          copy = {};

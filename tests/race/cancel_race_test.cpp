@@ -3,8 +3,8 @@
 
 #include <heed/heed.hpp>
 
-#include <optional>
 #include <poll.h>
+#include <optional>
 #include <string>
 
 using namespace std::chrono_literals;
@@ -52,13 +52,11 @@ TEST(CancelRace, ErrAndFdAgreeInBothDirections) {
       },
       {[&] { (by % 2 ? s->own : s->parent).cancel("why"); },
        [&] {
-         while (!s->own.ctx.err()) {
-         }
+         while (!s->own.ctx.err()) {}
          expect_done_in_every_form(s->own.ctx, fd);
        },
        [&] {
-         while (!readable(fd, 10'000)) {
-         }
+         while (!readable(fd, 10'000)) {}
          EXPECT_TRUE(s->own.ctx.err()) << "the fd was readable, and err() zero";
        }},
       [&] { s.reset(); });
@@ -115,8 +113,7 @@ TEST(CancelRace, OneVerdictWholeAndForGood) {
   };
   const auto watch = [&] {
     std::error_code e;
-    while (!(e = own->ctx.err())) {
-    }
+    while (!(e = own->ctx.err())) {}
     const heed::error why = own->ctx.cause();
     const auto where = own->ctx.canceled_at();
     ASSERT_TRUE(why);
@@ -124,7 +121,8 @@ TEST(CancelRace, OneVerdictWholeAndForGood) {
     if (e == heed::errc::deadline_exceeded) {
       EXPECT_EQ(why.message(), "late");
     } else {
-      EXPECT_TRUE(why.message() == "one" || why.message() == "two" || why.message() == "parent") << why.message();
+      EXPECT_TRUE(why.message() == "one" || why.message() == "two" || why.message() == "parent")
+          << why.message();
     }
     for (int i = 0; i < 3; ++i) {
       EXPECT_EQ(own->ctx.err(), e);
@@ -294,8 +292,7 @@ TEST(CancelRace, WritesBeforeCancelAreVisible) {
   std::optional<subject> s;
   int payload = 0;
   const auto read = [&] {
-    while (!s->own.ctx.done()) {
-    }
+    while (!s->own.ctx.done()) {}
     EXPECT_EQ(payload, 42);
   };
   race::rounds(

@@ -19,8 +19,8 @@ namespace race {
 // `rounds` times: before() here, then every body once, at once, each on a thread of its own, then after() here.
 // The bodies start a few random steps apart, so that over the rounds they meet in many places. Stops at the first
 // round with a failure.
-inline void rounds(int rounds, const std::function<void()>& before, const std::vector<std::function<void()>>& bodies,
-                   const std::function<void()>& after) {
+inline void rounds(int rounds, const std::function<void()>& before,
+                   const std::vector<std::function<void()>>& bodies, const std::function<void()>& after) {
   const auto seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::barrier gate(static_cast<std::ptrdiff_t>(bodies.size() + 1));
@@ -33,8 +33,7 @@ inline void rounds(int rounds, const std::function<void()>& before, const std::v
         gate.arrive_and_wait();
         if (over) return;
         const auto steps = random() % 4 == 0 ? random() % 2000 : random() % 60;
-        for (std::atomic<unsigned> n{0}; n < steps; ++n) {
-        }
+        for (std::atomic<unsigned> n{0}; n < steps; ++n) {}
         bodies[i]();
         gate.arrive_and_wait();
       }
