@@ -1,0 +1,44 @@
+# Sourced by ./test, ./demo and ./bench: `need build tests` sees to it that the packages for these are installed.
+# Debian 12 and Ubuntu 24.04 have them all; nothing else is ever downloaded.
+
+declare -A packages_for=(
+  [build]="g++ cmake ninja-build"
+  [examples]="libcli11-dev libfmt-dev"
+  [bench]="libbenchmark-dev libcli11-dev"
+  [tests]="libgtest-dev pkg-config binutils"
+  [clang]="clang-19 libclang-rt-19-dev libc++-19-dev libc++abi-19-dev googletest"
+  [format]="clang-format-19"
+  [tidy]="clang-tidy-19"
+)
+
+as_root() {
+  if ((EUID == 0)); then "$@"; else sudo "$@"; fi
+}
+
+# Fails where a package cannot be had.
+need() {
+  local package missing=()
+  if ! command -v apt-get > /dev/null; then
+    echo "No apt-get here; going on with what is installed. Needed: $(for what; do echo "${packages_for[$what]}"; done)"
+    return 0
+  fi
+  for package in $(for what; do echo "${packages_for[$what]}"; done); do
+    dpkg-query -W -f '${Status}\n' "$package" 2> /dev/null | grep -q ' installed$' || missing+=("$package")
+  done
+  ((${#missing[@]} > 0)) || return 0
+  echo "Installing: ${missing[*]}"
+  as_root apt-get update -qq &&
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null
+}
+
+# release TARGET...: the optimized build of these programs, quietly.
+release() {
+  mkdir -p build
+  echo "Building: $*"
+  if ! { cmake --preset release && cmake --build --preset release --parallel "$(nproc)" --target "$@"; } \
+    > build/release.log 2>&1; then
+    echo "That failed; the end of build/release.log:"
+    tail -n 40 build/release.log
+    return 1
+  fi
+}
