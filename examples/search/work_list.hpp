@@ -1,0 +1,78 @@
+// The files and directories still to be looked at, shared by all workers.
+#pragma once
+
+#include <heed/heed.hpp>
+
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace search {
+
+struct item {
+  std::string path;
+  bool root = false;  // named by the user, not found on the way
+  bool directory = false;
+};
+
+/// A worker takes an item, and may add others. Last in, first out: depth first, so that it stays short.
+class work_list {
+ public:
+  work_list(const heed::context& ctx, std::vector<item> roots, unsigned workers, bool repeat)
+      : ctx_(ctx), roots_(std::move(roots)), items_(roots_), workers_(workers), repeat_(repeat) {}
+
+  void add(std::vector<item> found) {
+    {
+      const std::lock_guard lock(mutex_);
+      for (item& i : found) items_.push_back(std::move(i));
+    }
+    changed_.notify_all();
+  }
+
+  /// Waits for an item. None: the context is done, or every worker waits here, and so nothing can come any
+  /// more.
+  std::optional<item> next() {
+    std::unique_lock lock(mutex_);
+    ++idle_;
+    if (repeat_ && items_.empty() && idle_ == workers_) {
+      items_ = roots_;
+      changed_.notify_all();
+    }
+    changed_.wait(lock, [&] { return !items_.empty() || idle_ == workers_ || ctx_.done(); });
+    if (ctx_.done()) return std::nullopt;
+    if (items_.empty()) {
+      drained_ = true;
+      changed_.notify_all();
+      return std::nullopt;
+    }
+    --idle_;
+    item taken = std::move(items_.back());
+    items_.pop_back();
+    return taken;
+  }
+
+  /// For the context's callback: wakes those who wait. The lock makes sure that none is just about to wait.
+  void wake() {
+    const std::lock_guard lock(mutex_);
+    changed_.notify_all();
+  }
+
+  /// Nothing was left over. To be asked when the workers are gone.
+  bool drained() const noexcept { return drained_; }
+
+ private:
+  const heed::context ctx_;
+  const std::vector<item> roots_;
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable changed_;
+  std::vector<item> items_;
+  unsigned idle_ = 0;
+  bool drained_ = false;
+  const unsigned workers_;
+  const bool repeat_;
+};
+
+}  // namespace search
