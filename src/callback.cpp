@@ -172,6 +172,14 @@ void pending_function::start(const context& ctx, scheduler* on) {
 // The state decides between firing, stop() and abandonment: whoever changes it from `waiting` disposes of F. The
 // registration's count goes with the place on the list: to whoever takes it off.
 bool pending_function::stop() noexcept {
+  // F's end may take away the stop_func that we were called through.
+  struct keep {
+    pending_function* f;
+    explicit keep(pending_function* p) noexcept : f(p) { f->retain(); }
+    keep(const keep&) = delete;
+    keep& operator=(const keep&) = delete;
+    ~keep() { f->release(); }
+  } const guard(this);
   std::uint32_t state = waiting;
   // acquire/release: F's construction, and its destruction below, are ordered with the other deciders.
   if (!state_.compare_exchange_strong(state, stopped, std::memory_order_acq_rel)) {

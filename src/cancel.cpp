@@ -12,6 +12,7 @@
 //     below it. The other one is in its first phase then, runs nothing foreign, holds no lock while it waits, and
 //     waits itself only for walks further down. So the waiting ends (I3, without a deadlock).
 //   - The child is being destroyed: it has no children, and nobody can see it.
+// So that no such root is missed, a node stays on its parent's list until it is settled, whoever drops it.
 // What is linked later meets a done parent: open() decides between the two by the parent's word, see there.
 //
 // Nothing is allocated (I11) and nothing recurses (I7): a node that was taken off a list is linked into the walk
@@ -112,7 +113,7 @@ class walk {
       }
       while (lost) {
         cancel_node& c = *std::exchange(lost, lost->next);
-        word::await(c, word::settled);
+        if (word::await(c, word::settled) & word::closing) c.close();  // I1
         append(c);  // for the second phase to let go of it: dropping it here could run foreign code
       }
     }
@@ -140,18 +141,10 @@ void turn(cancel_node& n, errc verdict) noexcept {
   if (before & word::waiters) os::wake_all(n.word);
 }
 
-// Takes the timer of a node that was ended otherwise out of its scheduler.
-void disarm(cancel_node& n) noexcept {
-  if (n.what != kind::deadline || (n.handles.load(std::memory_order_relaxed) & node::source) == 0) return;
-  scheduler_of(&n).disarm(static_cast<deadline_node&>(n));
-}
-
 // The second phase.
 void finish(cancel_node& root) noexcept {
   cancel_node* next = std::exchange(root.children, nullptr);
-  // A deadline that ended itself has left its scheduler already.
-  const std::uint32_t verdict = root.word.load(std::memory_order_relaxed) & word::verdict;
-  if (verdict == static_cast<std::uint32_t>(errc::canceled)) disarm(root);
+  disarm(root);
   tree::run_callbacks(root);
   while (next) {
     cancel_node& c = *std::exchange(next, next->next);
@@ -178,10 +171,20 @@ bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location whe
   return true;
 }
 
-bool inherit(cancel_node& n, cancel_node& from) noexcept {
+void inherit(cancel_node& n, cancel_node& from) noexcept {
   // acquire: the cause of the one that decided.
   const std::uint32_t verdict = from.word.load(std::memory_order_acquire) & word::verdict;
-  return turn_one(n, decider_of(from), verdict) != turned::lost;
+  if (turn_one(n, decider_of(from), verdict) != turned::lost) return;
+  // Its own deadline or source was first, and may be between two stores.
+  if (word::await(n, word::verdict) & word::closing) n.close();
+}
+
+void disarm(cancel_node& n) noexcept {
+  if (n.what != kind::deadline) return;
+  // relaxed: the flag was set before anybody else knew the node; disarm() has its own ordering.
+  if ((n.handles.fetch_and(~node::source, std::memory_order_relaxed) & node::source) == 0) return;
+  auto& d = static_cast<deadline_node&>(n);
+  d.on.disarm(d);
 }
 
 cancel_node& decider_of(cancel_node& n) noexcept {
@@ -193,20 +196,18 @@ bool deadline_node::on_step(work& w, step s) noexcept {
   switch (s) {
     case step::claim: return try_hold(n);
     case step::turn:
-      if (claim(n)) {
-        n.turned = true;
+      n.firing = claim(n) ? outcome::won : outcome::lost;
+      if (n.firing == outcome::won) {
         heed::turn(n, errc::deadline_exceeded);  // cause and place are there since its birth
         if (n.word.load(std::memory_order_relaxed) & word::hooks) return true;
       }
-      heed::drop(&n);
-      return false;
+      return !drop_unless_last(n);  // the last drop destroys, and so runs what is foreign
     case step::run:
-      if (n.turned || on_step(w, step::turn)) {
-        finish(n);
-        heed::drop(&n);
-      }
+    case step::drop:
+      if (n.firing == outcome::open && !on_step(w, step::turn)) return true;
+      if (n.firing == outcome::won) finish(n);
+      heed::drop(&n);
       return true;
-    case step::drop: return false;  // timers are disarmed, never dropped
   }
   return false;
 }

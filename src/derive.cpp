@@ -65,10 +65,14 @@ void* value_node::storage() noexcept {
 }
 
 cancel_node::cancel_node(kind k, const context& above, std::uint32_t handle_count) noexcept
-    : node(k, tree::of(above), handle_count), lookup(lookup_at(tree::of(above))) {}
+    : node(k, tree::of(above), handle_count), lookup(lookup_at(tree::of(above))) {
+  const cancel_node* up_there = scope_above(parent);
+  timed = k == kind::deadline || (up_there && up_there->timed);
+}
 
 deadline_node::deadline_node(const context& above, time_point when) noexcept
-    : cancel_node(kind::deadline, above, first_handles(above)), timer(&deadline_node::on_step, when) {}
+    : cancel_node(kind::deadline, above, first_handles(above)), timer(&deadline_node::on_step, when),
+      on(scheduler_of(parent)) {}
 
 custom_node::custom_node(const context& above, std::size_t align) noexcept
     : cancel_node(kind::custom, above, first_handles(above) | node::source), alignment(align) {}
@@ -111,7 +115,9 @@ const node* lookup_above(const node* n) noexcept {
 
 scheduler& scheduler_of(const node* n) noexcept {
   if (!n || !n->own_scheduler) return default_scheduler();
-  while (n->parent) n = n->parent;
+  for (; n->parent; n = n->parent) {
+    if (n->what == kind::deadline) return static_cast<const deadline_node*>(n)->on;
+  }
   return static_cast<const root_node*>(n)->on;
 }
 
@@ -158,7 +164,7 @@ cancelable with_deadline(const context& parent, time_point when, error cause, st
   n->place = where;
   if (parent.done()) {
     inherit(*n, *scope_above(n->parent));
-  } else if (scheduler& s = scheduler_of(n); when <= s.now()) {
+  } else if (when <= n->on.now()) {
     // Before it is linked, so that nothing else can have ended it.
     n->word.store(static_cast<std::uint32_t>(errc::deadline_exceeded) | word::settled,
                   std::memory_order_release);
@@ -172,12 +178,12 @@ cancelable with_deadline(const context& parent, time_point when, error cause, st
           if (n) n->handles.fetch_and(~node::source, std::memory_order_relaxed);
         }
       } failed{n};
-      s.arm(*n, when);  // may throw: `made` then takes the node away (I11)
+      n->on.arm(*n, when);  // may throw: `made` then takes the node away (I11)
       failed.n = nullptr;
     }
     link(*n);
     // Where the parent was done by now, no walk comes along to disarm it.
-    if (n->word.load(std::memory_order_relaxed) & word::inherited) s.disarm(*n);
+    if (n->word.load(std::memory_order_relaxed) & word::inherited) disarm(*n);
   }
   return made;
 }
@@ -230,6 +236,7 @@ cancelable custom_slot::commit(custom_context& self, std::source_location where)
   n->self = &self;
   n->when =
       std::min(self.deadline().value_or(time_point::max()), parent_.deadline().value_or(time_point::max()));
+  n->timed = n->when != time_point::max();
   link(*n);
   return tree::make(n, where);
 }
@@ -275,9 +282,10 @@ bool canceler::operator()(error cause, std::source_location where) const noexcep
 }
 
 cancel_func& cancel_func::operator=(cancel_func&& other) noexcept {
-  const cancel_func old(std::move(*this));
-  node_ = std::exchange(other.node_, nullptr);
-  made_ = other.made_;
+  cancel_func taken(std::move(other));  // also where it is this very object
+  { const cancel_func old(std::move(*this)); }
+  std::swap(node_, taken.node_);
+  made_ = taken.made_;
   return *this;
 }
 

@@ -115,7 +115,7 @@ class pointer_error final : public error::shared {
   std::exception_ptr pointer_;
 };
 
-// The errors of heed's own errcs: immortal, made before main, never counted.
+// The errors of heed's own errcs: immortal, made at first use, never counted.
 union immortal_error {
   code_error value;
   explicit immortal_error(errc e) noexcept : value(make_error_code(e), true) {}

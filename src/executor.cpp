@@ -4,7 +4,6 @@
 
 #include <chrono>
 #include <system_error>
-#include <utility>
 
 namespace heed::inline v0 {
 namespace {
@@ -14,80 +13,58 @@ constexpr auto patience = std::chrono::milliseconds(250);
 constexpr auto duty = std::chrono::seconds(2);
 }  // namespace
 
-bool executor::summon() noexcept {
-  if (lookers_ > 0 || !first_) return false;
-  ++lookers_;
-  if (idle_ > 0) {
-    --idle_;
-    ++summoned_;
-    bell_.fetch_add(1, std::memory_order_relaxed);  // the lock orders it; futex compares it
-    os::wake_one(bell_);
-    return false;
-  }
-  ++threads_;
-  return true;
-}
-
 int executor::start() noexcept {
   const int failed = os::start_thread([] { default_scheduler_threads().run(); });
-  if (failed != 0) {
-    const locked guard(lock_);
-    --threads_;
-    --lookers_;
+  if (failed == 0) {
+    ++threads_;
+    ++lookers_;
   }
   return failed;
 }
 
-bool executor::enqueue(work& w, bool must) noexcept {
-  bool start_one = false;
-  {
-    const locked guard(lock_);
-    w.next = nullptr;  // and prev stays: a timer's tells whether it is in a wheel
-    (last_ ? last_->next : first_) = &w;
-    last_ = &w;
-    start_one = summon();
-  }
-  if (!start_one || start() == 0 || must) return true;
-  // Nobody is there to run it, unless others came meanwhile.
-  const locked guard(lock_);
-  if (threads_ > 0) return true;
-  links* before = nullptr;
-  links* at = first_;
-  while (at && at != &w) before = std::exchange(at, at->next);
-  if (!at) return true;
-  (before ? before->next : first_) = w.next;
-  if (last_ == &w) last_ = before;
-  return false;
+bool executor::summon() noexcept {
+  if (lookers_ > 0) return true;
+  if (idle_ == 0) return start() == 0;
+  --idle_;
+  ++summoned_;
+  ++lookers_;
+  bell_.fetch_add(1, std::memory_order_relaxed);  // the lock orders it; futex compares it
+  os::wake_one(bell_);
+  return true;
+}
+
+void executor::enqueue(work& w) noexcept {
+  w.next = nullptr;  // and prev stays: a timer's tells whether it is in a wheel
+  (last_ ? last_->next : first_) = &w;
+  last_ = &w;
 }
 
 void executor::post(work& w) noexcept {
-  enqueue(w, true);
+  const locked guard(lock_);
+  enqueue(w);
+  summon();  // if that fails, a thread that is busy now will come (X3)
 }
 
 bool executor::try_post(work& w) noexcept {
-  return enqueue(w, false);
+  const locked guard(lock_);
+  if (!summon()) return false;
+  enqueue(w);
+  return true;
 }
 
 void executor::reserve() {
+  int failed = 0;
   {
     const locked guard(lock_);
-    ++reserved_;
-    if (threads_ > 0) return;
-    ++threads_;
-    ++lookers_;
+    if (threads_ == 0) failed = start();
+    if (failed == 0) ++reserved_;
   }
-  if (const int failed = start()) {
-    {
-      const locked guard(lock_);
-      --reserved_;
-    }
+  if (failed == 0) return;
 #if defined(__cpp_exceptions)
-    throw std::system_error(failed, std::system_category(), "heed: no thread for after_func");
+  throw std::system_error(failed, std::system_category(), "heed: no thread for after_func");
 #else
-    static_cast<void>(failed);
-    misuse("heed: no thread for after_func");
+  misuse("heed: no thread for after_func");
 #endif
-  }
 }
 
 void executor::unreserve() noexcept {
@@ -130,10 +107,9 @@ void executor::run() noexcept {
     first_ = item.next;
     if (!first_) last_ = nullptr;
     --lookers_;
-    const bool start_one = summon();  // X1, before we are busy
+    if (first_) summon();  // X1, before we are busy
     const unsigned forks = forks_;
     lock_.unlock();
-    if (start_one) start();
     item.run();
     lock_.lock();
     if (forks != forks_) ++threads_;  // the function forked, and this is the child: its one thread is ours

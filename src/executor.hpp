@@ -21,7 +21,7 @@ class executor {
   constexpr executor() noexcept = default;
 
   void post(work& w) noexcept;
-  // The same, unless there is no thread and none can be had: false, and it was not taken.
+  // The same, unless it would have to wait for a busy thread: false, and it was not taken.
   bool try_post(work& w) noexcept;
   // Throws std::system_error if there is no thread and none can be had.
   void reserve();
@@ -36,12 +36,14 @@ class executor {
   void run() noexcept;
 
  private:
-  bool enqueue(work& w, bool must) noexcept;
-  // With the lock held: sees to a looker. True: the caller has to start a thread, without the lock.
+  // All with the lock held. A thread is started under it, so that all others see it there, or see that it cannot be
+  // had, and nothing in between.
+  void enqueue(work& w) noexcept;
+  // Sees to a looker; false: there is none, and no thread can be had.
   bool summon() noexcept;
-  // Starts the thread that summon() counted in. 0, or the errno.
+  // Starts a thread and counts it as a looker. 0, or the errno.
   int start() noexcept;
-  // With the lock held: sleeps until summoned (true) or long idle (false).
+  // Sleeps until summoned (true) or long idle (false).
   bool rest() noexcept;
 
   futex_lock lock_;  // guards all below

@@ -55,8 +55,7 @@ void destroy(cancel_node& n) noexcept {
     const locked guard(above->lock);
     if (n.linked) unlink(*above, n);
   }
-  const bool armed = (n.handles.load(std::memory_order_relaxed) & node::source) != 0;
-  if (n.what == kind::deadline && armed) scheduler_of(&n).disarm(static_cast<deadline_node&>(n));
+  disarm(n);
   if (n.what == kind::custom && static_cast<custom_node&>(n).self)
     static_cast<custom_node&>(n).self->~custom_context();
   if (n.fd >= 0) os::close_event(n.fd);
@@ -101,6 +100,18 @@ void destroy(node* n) noexcept {
 
 }  // namespace
 
+bool drop_unless_last(node& n) noexcept {
+  std::uint32_t count = n.holds.load(std::memory_order_relaxed);
+  while (count != 1) {
+    // release: as in drop(); somebody else will be last.
+    if (n.holds.compare_exchange_weak(count, count - 1, std::memory_order_release,
+                                      std::memory_order_relaxed)) {
+      return true;
+    }
+  }
+  return false;
+}
+
 void drop(node* n) noexcept {
   while (n && n->what != kind::todo) {  // I7: up in a loop
     // release: what we did comes before the destruction; acquire: the destroyer sees what everybody did.
@@ -127,13 +138,15 @@ void release_handle(node* n) noexcept {
     case kind::deadline:
     case kind::custom: {
       auto* c = static_cast<cancel_node*>(n);
-      if (c->word.load(std::memory_order_acquire) & word::verdict) {
-        // I3: a canceled child leaves its parent with its last handle, though its own children may keep it.
+      const std::uint32_t w = c->word.load(std::memory_order_acquire);
+      if (w & word::settled) {
+        // I3: a canceled child leaves its parent with its last handle, though its own children may keep it; not
+        // before it is settled, so that a walk of the parent finds it and waits.
         if (cancel_node* above = scope_above(c->parent)) {
           const locked guard(above->lock);
           if (c->linked) unlink(*above, *c);
         }
-      } else if (before == 1) {
+      } else if (before == 1 && (w & word::verdict) == 0) {
         abandon(*c);
       }
       break;

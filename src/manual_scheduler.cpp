@@ -11,6 +11,14 @@ namespace heed::inline v0 {
 
 struct manual_scheduler::state {
   explicit state(time_point start) : present(start.time_since_epoch().count()) {}
+  // The work that was posted first; null: none is left.
+  work* take() noexcept {
+    const locked guard(lock);
+    auto* w = static_cast<work*>(first);
+    if (w) first = w->next;
+    if (!first) last = nullptr;
+    return w;
+  }
 
   mutable futex_lock lock;  // guards all below; `present` is also read without
   timer_wheel wheel;
@@ -24,11 +32,8 @@ struct manual_scheduler::state {
 manual_scheduler::manual_scheduler(time_point start) : state_(std::make_unique<state>(start)) {}
 
 manual_scheduler::~manual_scheduler() {
+  while (work* w = state_->take()) w->drop();  // which may post, and end contexts
   if (state_->armed != 0) abort_with("heed: a manual_scheduler is destroyed before its deadlines' contexts");
-  while (links* w = state_->first) {
-    state_->first = w->next;
-    static_cast<work*>(w)->drop();
-  }
 }
 
 time_point manual_scheduler::now() const noexcept {
@@ -62,15 +67,9 @@ void manual_scheduler::advance_to(time_point t) {
 
 std::size_t manual_scheduler::run_pending() {
   for (std::size_t ran = 0;; ++ran) {
-    links* w = nullptr;
-    {
-      const locked guard(state_->lock);
-      w = state_->first;
-      if (!w) return ran;
-      state_->first = w->next;
-      if (!state_->first) state_->last = nullptr;
-    }
-    static_cast<work*>(w)->run();
+    work* w = state_->take();
+    if (!w) return ran;
+    w->run();
   }
 }
 

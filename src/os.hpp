@@ -35,7 +35,7 @@ std::uint32_t fork_generation() noexcept;
 // Has these called around every fork(), from now on.
 void at_fork(void (*before)(), void (*in_parent)(), void (*in_child)());
 
-// Starts a detached thread with all signals blocked; 0, or the errno that tells why not.
+// Starts a detached thread with all signals blocked but those of its own faults; 0, or the errno that tells why not.
 int start_thread(void (*body)()) noexcept;
 // Lets this thread's timed waits end as exactly as the kernel can.
 void exact_timers() noexcept;

@@ -143,10 +143,12 @@ int start_thread(void (*body)()) noexcept {
   pthread_attr_t attributes;
   if (const int e = ::pthread_attr_init(&attributes)) return e;
   ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  // A new thread inherits the mask: the program's signals go to the program's own threads.
+  // A new thread inherits the mask: the program's signals go to the program's own threads, but for those that a
+  // thread raises by its own fault: a crash handler is to see them.
   sigset_t all;
   sigset_t before;
   ::sigfillset(&all);
+  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS}) ::sigdelset(&all, fault);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   pthread_t thread;
   const int e = ::pthread_create(

@@ -21,7 +21,7 @@ std::optional<std::source_location> context::canceled_at() const noexcept {
 
 std::optional<time_point> context::deadline() const noexcept {
   // The nearest one is the earliest: with_deadline() sees to that.
-  for (const cancel_node* n = node_of(scope_); n; n = scope_above(n->parent)) {
+  for (const cancel_node* n = node_of(scope_); n && n->timed; n = scope_above(n->parent)) {
     if (n->what == kind::deadline) return static_cast<const deadline_node*>(n)->when();
     if (n->what == kind::custom && static_cast<const custom_node*>(n)->when != time_point::max()) {
       return static_cast<const custom_node*>(n)->when;

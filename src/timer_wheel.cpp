@@ -6,8 +6,13 @@
 namespace heed::inline v0 {
 namespace {
 
+// All times in their order, also those before the epoch.
+constexpr std::uint64_t epoch = std::uint64_t{1} << 63;
 std::uint64_t number(time_point t) noexcept {
-  return static_cast<std::uint64_t>(std::max<duration::rep>(t.time_since_epoch().count(), 0));
+  return static_cast<std::uint64_t>(t.time_since_epoch().count()) ^ epoch;
+}
+time_point time_of(std::uint64_t n) noexcept {
+  return time_point(duration(static_cast<duration::rep>(n ^ epoch)));
 }
 
 void push_back(links& list, links& item) noexcept {
@@ -101,7 +106,7 @@ time_point timer_wheel::next() noexcept {
   const place p = first();
   if (p.level < 0) return time_point::max();
   const slot& s = slots_[static_cast<std::size_t>(p.level)][static_cast<std::size_t>(p.digit)];
-  return time_point(duration(static_cast<duration::rep>(s.first)));
+  return time_of(s.first);
 }
 
 }  // namespace heed::inline v0

@@ -63,10 +63,14 @@ struct node {
   node* const parent;  // held; null: background()
   std::atomic<std::uint32_t> handles;
   std::atomic<std::uint32_t> holds{1};
-  const kind what;
-  const bool own_scheduler;  // the root has a scheduler of its own
-  bool linked = false;       // cancelable: on its parent scope's list; guarded by that scope's lock
-  bool lost = false;         // cancelable: see cancel.cpp; written once by the one walk that pops it
+  // One byte for what is settled at birth; one each for what several threads write.
+  const kind what : 4;
+  const bool own_scheduler : 1;  // the root has a scheduler of its own
+  bool timed : 1 = false;        // cancelable: it or a scope above has a deadline
+  bool linked = false;           // cancelable: on its parent scope's list; guarded by that scope's lock
+  bool lost = false;             // cancelable: see cancel.cpp; written once by the one walk that pops it
+  enum class outcome : std::uint8_t { open, won, lost };
+  outcome firing = outcome::open;  // deadline: what its timer::turn() came to; for run()
 };
 
 // background(scheduler&)
@@ -111,7 +115,7 @@ struct cancel_node : scope, node {
 struct deadline_node : cancel_node, timer {
   deadline_node(const context& above, time_point when) noexcept;
   static bool on_step(work& self, step s) noexcept;
-  bool turned = false;  // between timer::turn() and run()
+  scheduler& on;
 };
 
 // with_custom(): the user's object follows, aligned, in the same allocation.
@@ -131,6 +135,8 @@ void hold(node& n) noexcept;
 // One hold less; destroys the node and drops its hold on the parent, and so on up, where it was the last. May
 // run foreign code.
 void drop(node* n) noexcept;
+// One hold less, unless it is the last: then false, and nothing has changed.
+bool drop_unless_last(node& n) noexcept;
 void retain_handle(node& n) noexcept;
 // One handle less. May run foreign code.
 void release_handle(node* n) noexcept;
@@ -160,10 +166,12 @@ void unlink(cancel_node& above, cancel_node& child) noexcept;
 // Ends `n`, which the caller keeps alive; true: this call decided. `cause` is exchanged for the one that it
 // replaces, for the caller to destroy.
 bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location where) noexcept;
-// Ends a node that was not linked because its parent scope is done. True: by this.
-bool inherit(cancel_node& n, cancel_node& from) noexcept;
+// Ends a node that was not linked because its parent scope is done; it is done when this returns.
+void inherit(cancel_node& n, cancel_node& from) noexcept;
 // Nothing can end `n` any more: lets go of its after_funcs and children. The caller keeps it alive.
 void abandon(cancel_node& n) noexcept;
+// Takes its timer, if it has one that is armed, out of the scheduler: at most once in its life.
+void disarm(cancel_node& n) noexcept;
 // Whose cause and place count for a node that is done.
 cancel_node& decider_of(cancel_node& n) noexcept;
 

@@ -1,5 +1,5 @@
-// How long after_func keeps its function: while something can still end the context. When nothing can any more,
-// the function is destroyed, unrun.
+// How long after_func keeps its function: while something can still end the context. When nothing can any
+// more, the function is destroyed, unrun.
 #include "support.hpp"
 
 #include <memory>
@@ -221,7 +221,7 @@ TEST_F(AfterFuncLifetime, ADeadlineThatNeverFiresDoesNot) {
   expect_destroyed_unrun();
 }
 
-// The child's own deadline is not armed, as the parent's is earlier: it goes with its handles and the parent's.
+// The child's own deadline is not armed, as the parent's is earlier; the parent's keeps the function.
 TEST_F(AfterFuncLifetime, ADeadlineLaterThanTheParents) {
   {
     auto parent = heed::with_timeout(root, 5s);
@@ -269,7 +269,7 @@ TEST_F(AfterFuncLifetime, FunctionThatCapturesItsContextRunsToo) {
   expect_runs();
 }
 
-// The destructor of an abandoned function is foreign code: it may use the library, its own ancestors included.
+// The destructor of an abandoned function is foreign code: it may use the library, ancestors included.
 TEST_F(AfterFuncLifetime, AbandonedFunctionsDestructorUsesTheLibrary) {
   auto parent = heed::with_cancel(root);
   bool destroyed = false;

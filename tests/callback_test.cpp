@@ -20,11 +20,11 @@ TEST(CancelCallback, RunsOnceOnTheCancelingThreadWithEverythingBelowDone) {
   auto [child, cancel_child] = heed::with_cancel(ctx);
   int calls = 0;
   std::vector<bool> seen;
-  const heed::cancel_callback on_parent(ctx, [&, &child = child] {
+  const heed::cancel_callback on_parent(ctx, [&] {
     ++calls;
     seen.push_back(child.done());
   });
-  const heed::cancel_callback on_child(child, [&, &ctx = ctx] {
+  const heed::cancel_callback on_child(child, [&] {
     ++calls;
     seen.push_back(ctx.done());
   });
@@ -126,7 +126,7 @@ TEST(CancelCallback, DestroysItsHandleTheContextAndTheLastSource) {
 TEST(CancelCallback, MayUseTheContextAnyhow) {
   auto [ctx, cancel] = heed::with_cancel(heed::background());
   int late = 0;
-  const heed::cancel_callback cb(ctx, [&, &ctx = ctx, &cancel = cancel] {
+  const heed::cancel_callback cb(ctx, [&] {
     EXPECT_FALSE(cancel("again"));
     auto [child, cancel_child] = heed::with_cancel(ctx);
     EXPECT_TRUE(child.done());
@@ -149,9 +149,9 @@ TEST(CancelCallback, CancelsOtherTreesFromInside) {
   auto [a, cancel_a] = heed::with_cancel(heed::background());
   auto [b, cancel_b] = heed::with_cancel(heed::background());
   auto [c, cancel_c] = heed::with_cancel(heed::background());
-  const heed::cancel_callback on_a(a, [&cancel_b = cancel_b] { cancel_b("from a"); });
-  const heed::cancel_callback on_b(b, [&cancel_c = cancel_c] { cancel_c("from b"); });
-  const heed::cancel_callback on_c(c, [&cancel_a = cancel_a] { EXPECT_FALSE(cancel_a()); });
+  const heed::cancel_callback on_a(a, [&cancel_b] { cancel_b("from a"); });
+  const heed::cancel_callback on_b(b, [&cancel_c] { cancel_c("from b"); });
+  const heed::cancel_callback on_c(c, [&cancel_a] { EXPECT_FALSE(cancel_a()); });
   cancel_a();
   EXPECT_EQ(b.cause().message(), "from a");
   EXPECT_EQ(c.cause().message(), "from b");

@@ -126,7 +126,7 @@ TEST(CancelFunc, InAContainer) {
   for (const heed::context& ctx : contexts) EXPECT_TRUE(is_done(ctx, errc::canceled));
 }
 
-// The order in which things go: a deep chain whose cancel_funcs are dropped from the top, and from the bottom.
+// The order in which things go: a deep chain whose cancel_funcs are dropped from the top and from the bottom.
 TEST(CancelFunc, DroppedInAnyOrder) {
   for (const bool from_the_top : {true, false}) {
     std::vector<heed::cancelable> chain;

@@ -103,7 +103,8 @@ TEST(Deadline, ShorterThanTheClocksStep) {
 // A later timer never hides an earlier one, whichever is made first.
 TEST(Deadline, ALaterOneNeverHidesAnEarlierOne) {
   std::vector<heed::cancelable> far;
-  for (const auto d : {heed::duration(1h), heed::duration(24h), heed::duration(24h * 365), heed::duration(1s)}) {
+  for (const auto d :
+       {heed::duration(1h), heed::duration(24h), heed::duration(24h * 365), heed::duration(1s)}) {
     far.push_back(heed::with_timeout(heed::background(), d));
     auto near = heed::with_timeout(heed::background(), 2ms);
     auto nearer = heed::with_timeout(heed::background(), 1ms);
@@ -119,7 +120,8 @@ TEST(Deadline, ALaterOneNeverHidesAnEarlierOne) {
 
 TEST(Deadline, DescendantsEndWithIt) {
   auto top = heed::with_timeout(heed::background(), 2ms, heed::error("slow"));
-  auto below = heed::with_cancel(heed::with_cancel(top.ctx).ctx);
+  auto middle = heed::with_cancel(top.ctx);
+  auto below = heed::with_cancel(middle.ctx);
   auto timed = heed::with_timeout(top.ctx, very_long);
   auto cut = heed::with_cancel(heed::without_cancel(top.ctx));
   for (const heed::context& ctx : {below.ctx, timed.ctx}) {
@@ -204,7 +206,8 @@ TEST(Deadline, ACallbackDestroysItself) {
     owner->callback = std::make_unique<heed::cancel_callback<std::function<void()>>>(
         owner->c.ctx, [owner, here, at_once, tell = &finished] {
           if (std::this_thread::get_id() == here) {
-            *at_once = true;  // done already: it runs inside its constructor, which is not the case wanted here
+            *at_once =
+                true;  // done already: it runs inside its constructor, which is not the case wanted here
             return;
           }
           owner->stored.wait();
@@ -232,8 +235,7 @@ TEST(Deadline, FiringAgainstCancelAndDestruction) {
     auto timed = heed::with_timeout(heed::with_value(heed::background(), key, tracked(alive)), d);
     auto below = heed::with_cancel(timed.ctx);
     const time_point until = clock::now() + std::chrono::nanoseconds(random() % 200'000);
-    while (clock::now() < until) {
-    }
+    while (clock::now() < until) {}
     if (i % 3 == 0) {
       const bool decided = timed.cancel();
       ASSERT_EQ(timed.ctx.err(), decided ? errc::canceled : errc::deadline_exceeded);

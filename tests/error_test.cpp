@@ -1,4 +1,4 @@
-// errc, its category, and heed::error: what each constructor makes, what each member then says, what is equal.
+// errc, its category, and heed::error: what each constructor makes, what the members then say, what is equal.
 #include "support.hpp"
 
 #include <exception>
@@ -105,8 +105,9 @@ TEST(Error, FromACode) {
 }
 
 TEST(Error, CodeIsRaisedAsSystemError) {
-  for (const std::error_code code : {std::error_code(errc::canceled), std::error_code(errc::deadline_exceeded),
-                                     std::make_error_code(std::errc::broken_pipe)}) {
+  for (const std::error_code code :
+       {std::error_code(errc::canceled), std::error_code(errc::deadline_exceeded),
+        std::make_error_code(std::errc::broken_pipe)}) {
     try {
       error(code).raise();
       FAIL();

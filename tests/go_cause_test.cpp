@@ -67,7 +67,9 @@ struct row {
   std::error_code err;
   heed::error cause;
 };
-void PrintTo(const row& r, std::ostream* out) { *out << r.name; }
+void PrintTo(const row& r, std::ostream* out) {
+  *out << r.name;
+}
 
 std::vector<row> go_rows() {
   return {
@@ -276,7 +278,9 @@ TEST_P(GoCause, Row) {
   EXPECT_TRUE(is_live(heed::without_cancel(below)));
 }
 
-std::string row_name(const testing::TestParamInfo<row>& of) { return of.param.name; }
+std::string row_name(const testing::TestParamInfo<row>& of) {
+  return of.param.name;
+}
 INSTANTIATE_TEST_SUITE_P(Go, GoCause, testing::ValuesIn(go_rows()), row_name);
 INSTANTIATE_TEST_SUITE_P(Heed, GoCause, testing::ValuesIn(heed_rows()), row_name);
 

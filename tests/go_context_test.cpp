@@ -51,7 +51,8 @@ TEST(GoContext, ParentFinishesChild) {
   auto [timer_child, stop_timer] = heed::with_timeout(value_child, very_long);
   const heed::stop_func stop_after = heed::after_func(parent, [] {});
 
-  for (const heed::context& c : {parent, cancel_child, value_child, timer_child}) EXPECT_TRUE(is_live(c)) << c;
+  for (const heed::context& c : {parent, cancel_child, value_child, timer_child})
+    EXPECT_TRUE(is_live(c)) << c;
   cancel();
   for (const heed::context& c : {parent, cancel_child, value_child, timer_child}) {
     EXPECT_TRUE(is_done(c, errc::canceled)) << c;
@@ -256,8 +257,12 @@ void test_layers(bool timeout) {
   expect_all_values("after");
 }
 
-TEST(GoContext, LayersCancel) { test_layers(false); }
-TEST(GoContext, LayersTimeout) { test_layers(true); }
+TEST(GoContext, LayersCancel) {
+  test_layers(false);
+}
+TEST(GoContext, LayersTimeout) {
+  test_layers(true);
+}
 
 // That the parent forgets a canceled child shows in what dies with the child while the parent lives.
 TEST(GoContext, CancelRemoves) {
@@ -308,9 +313,8 @@ TEST(GoContext, WithCancelSimultaneouslyCanceledParent) {
 // Go refuses a nil key and one that cannot be compared when the program runs. Here such a key cannot be
 // written: a key is an object, named by its address, and a temporary one is refused by the compiler.
 template <class Key>
-concept usable_key = requires(const heed::context& ctx, Key&& k) {
-  heed::with_value(ctx, std::forward<Key>(k), 1);
-};
+concept usable_key =
+    requires(const heed::context& ctx, Key&& k) { heed::with_value(ctx, std::forward<Key>(k), 1); };
 TEST(GoContext, WithValueChecksKey) {
   static_assert(usable_key<const heed::key<int>&>);
   static_assert(usable_key<heed::key<int>&>);
@@ -382,8 +386,7 @@ TEST(GoContext, ContextErrDoneRace) {
       c.cancel();
     });
     start.arrive_and_wait();
-    while (!c.ctx.err()) {
-    }
+    while (!c.ctx.err()) {}
     ASSERT_TRUE(readable(fd)) << "in round " << i;
   }
 }

@@ -26,8 +26,7 @@ class sourced : public heed::custom_context {
 class foreign_deadline : public heed::custom_context {
  public:
   foreign_deadline(anchor a, foreign_source& foreign_clock, heed::time_point when)
-      : custom_context(a),
-        when_(when),
+      : custom_context(a), when_(when),
         subscription_(foreign_clock, [this] { end(errc::deadline_exceeded, "the foreign clock struck"); }) {}
   std::optional<heed::time_point> deadline() const noexcept override { return when_; }
 
@@ -154,8 +153,8 @@ TEST(GoContext, CustomContextAfterFuncAfterFunc) {
   EXPECT_FALSE(stop());
 }
 
-// In Go each child subscribes by itself and unsubscribes when it is canceled. Here the context subscribes, once:
-// children add nothing, and the subscription ends with the context.
+// In Go each child subscribes by itself and unsubscribes when it is canceled. Here the context subscribes,
+// once: children add nothing, and the subscription ends with the context.
 TEST(GoContext, CustomContextAfterFuncUnregisterCancel) {
   foreign_source source;
   {

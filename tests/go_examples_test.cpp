@@ -22,7 +22,7 @@ class channel {
  public:
   /// False: the context ended first.
   bool send(const heed::context& ctx, int value) {
-    // Declared before the lock, so destroyed after it: its destructor waits for the function, which locks too.
+    // Declared before the lock, so destroyed after it: its destructor waits for the function, which locks.
     const heed::cancel_callback wake(ctx, [this] {
       const std::lock_guard lock(mutex_);
       changed_.notify_all();

@@ -258,7 +258,8 @@ TEST_F(ManualScheduler, AMillionCanceled) {
   std::shuffle(timed.begin(), timed.end(), random);
   for (const auto& c : timed) c.cancel();
   time.advance(2s);
-  EXPECT_TRUE(std::all_of(timed.begin(), timed.end(), [](const auto& c) { return c.ctx.err() == errc::canceled; }));
+  EXPECT_TRUE(
+      std::all_of(timed.begin(), timed.end(), [](const auto& c) { return c.ctx.err() == errc::canceled; }));
 }
 
 // Two threads in advance() take turns: each deadline fires once, and the clock never goes back.

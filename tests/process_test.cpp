@@ -12,6 +12,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <memory>
 #include <thread>
 
 using namespace std::chrono_literals;
@@ -231,6 +232,61 @@ TEST(ProcessDeathTest, DoneFdAskedAnewInTheChild) {
     ::waitpid(child, &status, 0);
     std::exit(WEXITSTATUS(status));
   });
+}
+
+// A fault in a function reaches the program's own crash handler: only asynchronous signals are blocked.
+TEST(ProcessDeathTest, CrashHandlerSeesAFaultOnHeedsThreads) {
+  expect_exit_0([] {
+    struct sigaction action{};
+    action.sa_handler = [](int) { std::_Exit(0); };
+    ::sigaction(SIGSEGV, &action, nullptr);
+    auto ended = heed::with_cancel(heed::background());
+    ended.cancel();
+    heed::after_func(ended.ctx, [] { ::raise(SIGSEGV); });
+    heed::background().wait();
+  });
+}
+
+// What a scheduler drops at its end may post more, and end contexts of its own.
+TEST(ManualSchedulerEnd, DroppedWorkMayPost) {
+  int destroyed = 0;
+  {
+    heed::manual_scheduler time;
+    auto first = heed::with_cancel(heed::background(time));
+    auto second = heed::with_cancel(heed::background(time));
+    std::shared_ptr<void> token(nullptr, [&](void*) { ++destroyed; });
+    heed::after_func(second.ctx, [token] { FAIL(); });
+    heed::after_func(first.ctx,
+                     [owned = std::make_shared<heed::cancel_func>(std::move(second.cancel))] { FAIL(); });
+    first.cancel();  // posted, and never run
+    first = heed::with_cancel(heed::background());
+    second.ctx = {};
+    token.reset();
+    EXPECT_EQ(destroyed, 0);
+  }
+  EXPECT_EQ(destroyed, 1);
+}
+
+// A wall-clock deadline is never early, however long this thread is held up between reading the two clocks.
+TEST(ManualSchedulerEnd, WallClockDeadlineIsNotEarlyWhenHeldUp) {
+  class slow_clock final : public heed::scheduler {
+   public:
+    heed::time_point now() const noexcept override {
+      const auto present = heed::clock::now();
+      while (heed::clock::now() < present + 20ms) {}
+      return present;
+    }
+    void arm(heed::timer&, heed::time_point) override {}
+    void disarm(heed::timer&) noexcept override {}
+    void post(heed::work& w) noexcept override { w.drop(); }
+  };
+  slow_clock held_up;
+  const auto wall = std::chrono::system_clock::now() + 1h;
+  const auto made = heed::with_deadline(heed::background(held_up), wall);
+  const auto steady_now = heed::clock::now();
+  const auto left = wall - std::chrono::system_clock::now();
+  // 10 ms for what the wall clock may be slewed or this thread be held up meanwhile; wrong, it is 20 ms early.
+  EXPECT_GT(*made.ctx.deadline(), steady_now + left - 10ms);
 }
 
 // Bad input: a scheduler that goes before what uses it ends with a clear message.

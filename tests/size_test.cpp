@@ -150,7 +150,7 @@ TEST(Size, FanOutCanceledWhileChildrenLeave) {
 
 TEST(Size, TenMillionInPassingLeaveNothing) {
   auto [parent, cancel] = heed::with_cancel(heed::background());
-  const auto pass = [&parent = parent](int n) {
+  const auto pass = [&parent](int n) {
     for (int i = 0; i < n; ++i) {
       auto [child, stop] = heed::with_cancel(parent);
       const heed::cancel_callback cb(child, [] {});

@@ -46,7 +46,9 @@ inline constexpr bool sanitized = true;
 inline constexpr bool sanitized = false;
 #endif
 /// Large counts, a tenth under the sanitizers, which cost that much.
-constexpr int scaled(int n) { return sanitized ? n / 10 : n; }
+constexpr int scaled(int n) {
+  return sanitized ? n / 10 : n;
+}
 
 /// A thread that is joined at the end of its scope (std::jthread is not yet in every standard library).
 struct thread : std::thread {
@@ -136,7 +138,7 @@ class tracked {
   std::atomic<int>* alive_;
 };
 
-/// The simplest context of a foreign kind: it adds nothing. Go's tests have such a one to leave the fast paths.
+/// The simplest context of a foreign kind: it adds nothing. Go's tests have one to leave the fast paths.
 class plain_custom : public heed::custom_context {
  public:
   explicit plain_custom(anchor a) noexcept : custom_context(a) {}

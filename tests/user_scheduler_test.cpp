@@ -22,7 +22,8 @@ class loop : public heed::scheduler {
   time_point now() const noexcept override { return time_point(heed::duration(now_.load())); }
   void arm(heed::timer& t, time_point when) override {
     const std::lock_guard lock(mutex_);
-    if (refuse_timers) throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again));
+    if (refuse_timers)
+      throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again));
     timers_.emplace(when, &t);
     ++armed;
   }
@@ -219,7 +220,8 @@ TEST_F(UserScheduler, AFunctionThatCannotBeHad) {
   EXPECT_EQ(on.reserved, 0);
   EXPECT_TRUE(is_live(c.ctx));
   EXPECT_TRUE(c.cancel());
-  EXPECT_THROW(heed::after_func(c.ctx, [t = tracked(alive)] {}), std::system_error) << "also when it is done already";
+  EXPECT_THROW(heed::after_func(c.ctx, [t = tracked(alive)] {}), std::system_error)
+      << "also when it is done already";
   EXPECT_EQ(alive, 0);
   on.turn(0s);
 }

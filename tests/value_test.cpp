@@ -25,7 +25,8 @@ constexpr heed::key<std::string> text_key{"text"};
 constexpr heed::key<tracked> tracked_key{"tracked"};
 
 TEST(Key, NameAndIdentity) {
-  static_assert(!std::is_copy_constructible_v<heed::key<int>> && !std::is_move_constructible_v<heed::key<int>>);
+  static_assert(!std::is_copy_constructible_v<heed::key<int>> &&
+                !std::is_move_constructible_v<heed::key<int>>);
   static_assert(!std::is_copy_assignable_v<heed::key<int>> && !std::is_move_assignable_v<heed::key<int>>);
   EXPECT_STREQ(a_key.name(), "a");
   static constexpr heed::key<int> twin{"a"};
@@ -237,7 +238,8 @@ struct busy {
   heed::context parent;
   heed::canceler cancel;
   int* destroyed;
-  busy(heed::context p, heed::canceler c, int* d) : parent(std::move(p)), cancel(std::move(c)), destroyed(d) {}
+  busy(heed::context p, heed::canceler c, int* d)
+      : parent(std::move(p)), cancel(std::move(c)), destroyed(d) {}
   busy(const busy&) = delete;
   busy& operator=(const busy&) = delete;
   ~busy() {
@@ -282,7 +284,9 @@ TEST(Value, ChainsHeldByValues) {
 
 // How a value looks in to_string().
 struct with_adl {};
-std::string to_string(const with_adl&) { return "by adl"; }
+std::string to_string(const with_adl&) {
+  return "by adl";
+}
 struct with_member {
   std::string to_string() const { return "by member"; }
 };

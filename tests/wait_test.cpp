@@ -259,8 +259,7 @@ TEST(DoneFd, ErrImpliesReadable) {
       c.cancel();
     });
     start.arrive_and_wait();
-    while (!ctx.err()) {
-    }
+    while (!ctx.err()) {}
     ASSERT_TRUE(readable(fd)) << "round " << i;
   }
 }
@@ -277,8 +276,7 @@ TEST(DoneFd, ReadableImpliesErr) {
       c.cancel("why");
     });
     start.arrive_and_wait();
-    while (!readable(fd)) {
-    }
+    while (!readable(fd)) {}
     ASSERT_EQ(ctx.err(), errc::canceled) << "round " << i;
     ASSERT_EQ(ctx.cause().message(), "why");
   }
@@ -374,8 +372,7 @@ TEST(DoneFd, CancelWithoutDescriptors) {
 // What a forked child does never shows in its parent.
 int exit_code_of(pid_t child) {
   int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {}
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 

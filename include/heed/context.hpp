@@ -10,7 +10,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <iosfwd>
-#include <memory>
 #include <new>
 #include <optional>
 #include <source_location>
@@ -153,7 +152,7 @@ class HEED_API context {
   /// As above, for a steady_clock point in other units or a system_clock point (converted once, now).
   template <class Clock, class Duration>
   bool wait_until(const std::chrono::time_point<Clock, Duration>& t) const {
-    return wait_until(to_time_point(t, now()));
+    return wait_until(to_time_point(t, [this] { return now(); }));
   }
   /// A file descriptor that is readable once the context is done, level-triggered, for poll, select, epoll.
   /// Owned by the context: never read, write or close it. Made on first use (the same each time), closed with
@@ -277,7 +276,7 @@ HEED_API cancelable with_deadline(const context& parent, time_point when, error 
 template <class Clock, class Duration>
 cancelable with_deadline(const context& parent, const std::chrono::time_point<Clock, Duration>& when,
                          error cause = {}, std::source_location where = std::source_location::current()) {
-  return with_deadline(parent, to_time_point(when, parent.now()), std::move(cause), where);
+  return with_deadline(parent, to_time_point(when, [&] { return parent.now(); }), std::move(cause), where);
 }
 
 /// with_deadline() at now + `timeout`, by the parent's clock. Any duration type; saturates:

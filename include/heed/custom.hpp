@@ -61,7 +61,9 @@ class HEED_API custom_context {
   explicit custom_context(anchor a) noexcept : node_(a.node) {}
 
   /// Ends this context, as a cancel() with this verdict, cause and place does; true: this call decided. May be
-  /// called from the first moment of the constructor until the end of the destructor, by any thread.
+  /// called from the first moment of the constructor until the end of the destructor, by any thread. Where the
+  /// context's last handle goes meanwhile, the destructor runs inside this call: a subscription must survive being
+  /// unsubscribed from inside its own notification.
   /// Thread-safe, never allocates, never fails.
   bool end(errc verdict = errc::canceled, error cause = {},
            std::source_location where = std::source_location::current()) noexcept;

@@ -44,8 +44,8 @@ class HEED_API work : public links {
 
 /// A deadline, waiting in a scheduler. Made by heed, handed to scheduler::arm().
 ///
-/// From arm() on, its links are the scheduler's, until disarm() returns or expire() is called. A
-/// timer is armed at most once in its life.
+/// From arm() on, its links are the scheduler's: until disarm() returns, or expire() has said false, or run() is
+/// called, or turn() has said false. A timer is armed at most once in its life.
 class HEED_API timer : public work {
  public:
   /// When it is due: what arm() is given.
@@ -92,7 +92,7 @@ class HEED_API scheduler {
   /// has kept nothing of the timer. Never called twice for one timer.
   virtual void arm(timer& t, time_point when) = 0;
   /// After it returns, the scheduler holds nothing of a timer for which expire() was not called before. Does
-  /// nothing for one that has expired. Must not wait for a timer's run().
+  /// nothing for one that has expired, or is disarmed already. Must not wait for a timer's run().
   virtual void disarm(timer& t) noexcept = 0;
   /// Has the work run soon: elsewhere, never inside this call. Never waits for other work. What cannot be
   /// started now is queued, not lost.
@@ -110,7 +110,8 @@ class HEED_API scheduler {
 };
 
 /// heed's own: one timer thread and an elastic set of worker threads, each started at its first need. Lives for
-/// the whole process and is never destroyed. Its threads block all signals.
+/// the whole process and is never destroyed. Its threads block all signals
+/// but those that a fault of their own raises (SIGSEGV and the like).
 HEED_API scheduler& default_scheduler() noexcept;
 
 }  // namespace heed::inline v0

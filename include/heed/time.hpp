@@ -33,21 +33,12 @@ constexpr duration saturate(const std::chrono::duration<Rep, Period>& d) {
   constexpr std::int64_t top = std::numeric_limits<std::int64_t>::max();
   const auto count = d.count();
   if constexpr (std::integral<Rep>) {
-    // First by magnitude, in a type that cannot overflow; then exactly.
-    const long double about = static_cast<long double>(count) * scale::num / scale::den;
-    if (about >= 9.2e18L || about <= -9.2e18L) {
-      if (scale::num == 1 && scale::den == 1 && about < 9.3e18L && static_cast<long double>(top) >= about) {
-        return duration(static_cast<std::int64_t>(count));
-      }
-      return about > 0 ? duration::max() : duration::min();
-    }
-    using wide = std::conditional_t<std::is_signed_v<Rep>, std::int64_t, std::uint64_t>;
-    constexpr auto den = static_cast<wide>(scale::den);
-    const auto whole = static_cast<std::int64_t>(static_cast<wide>(count) / den);
-    const auto rest = static_cast<std::int64_t>(static_cast<wide>(count) % den);
-    std::int64_t part = rest * scale::num / scale::den;
-    if (rest * scale::num > part * scale::den) ++part;  // up, to the later tick
-    return duration(whole * scale::num + part);
+    __extension__ using wide = __int128;  // holds the product of any two 64-bit numbers
+    const wide scaled = static_cast<wide>(count) * scale::num;
+    const wide ns = scaled / scale::den + (scaled % scale::den > 0 ? 1 : 0);
+    if (ns >= top) return duration::max();
+    if (ns <= -static_cast<wide>(top) - 1) return duration::min();
+    return duration(static_cast<std::int64_t>(ns));
   } else {
     const auto ns = static_cast<long double>(count) * scale::num / scale::den;
     if (ns != ns) misuse("heed: a duration is NaN");
@@ -68,11 +59,12 @@ constexpr time_point saturating_add(time_point t, duration d) noexcept {
   return time_point(duration(sum));
 }
 
-/// Any steady_clock or system_clock time point, expressed on `clock` as seen at `now`. A wall-clock time is
-/// converted once, here: where the wall clock is set later, the deadline stays where it was.
-template <class Clock, class Duration>
+/// Any steady_clock or system_clock time point, expressed on `clock`, whose present `now()` tells. A wall-clock time
+/// is converted once, here: where the wall clock is set later, the deadline stays where it was. The wall clock is
+/// read first, so that what delays this thread in between makes the result late, never early.
+template <class Clock, class Duration, std::invocable Now>
   requires std::same_as<Clock, clock> || std::same_as<Clock, std::chrono::system_clock>
-time_point to_time_point(const std::chrono::time_point<Clock, Duration>& t, time_point now) {
+time_point to_time_point(const std::chrono::time_point<Clock, Duration>& t, Now&& now) {
   const duration since = saturate(t.time_since_epoch());
   if constexpr (std::same_as<Clock, clock>) {
     return time_point(since);
@@ -80,12 +72,8 @@ time_point to_time_point(const std::chrono::time_point<Clock, Duration>& t, time
     if (since == duration::max()) return time_point::max();
     if (since == duration::min()) return time_point::min();
     const duration wall = saturate(std::chrono::system_clock::now().time_since_epoch());
-    // The difference saturates: both are far from the ends only in sane programs.
-    std::int64_t left = 0;
-    if (__builtin_sub_overflow(since.count(), wall.count(), &left)) {
-      return since.count() > 0 ? time_point::max() : time_point::min();
-    }
-    return saturating_add(now, duration(left));
+    const duration left = saturating_add(time_point(since), -wall).time_since_epoch();
+    return saturating_add(now(), left);
   }
 }
 

@@ -91,24 +91,24 @@ TEST(Allocs, PerOperation) {
   heed::after_func(parent, [] {})();                        // threads and
   { auto [ctx, cancel] = heed::with_timeout(parent, 1h); }  // statics are there from here on
   EXPECT_EQ(allocations([] { static_cast<void>(heed::background()); }), 0);
-  EXPECT_EQ(allocations([&, &parent = parent] { const heed::context copy = parent; }), 0);
+  EXPECT_EQ(allocations([&] { const heed::context copy = parent; }), 0);
   EXPECT_EQ(allocations([] { auto c = heed::with_cancel(heed::background()); }), 1);
-  EXPECT_EQ(allocations([&parent = parent] { auto c = heed::with_cancel(parent); }), 1);
-  EXPECT_EQ(allocations([&parent = parent] { auto c = heed::with_timeout(parent, 1h); }), 1);
-  EXPECT_EQ(allocations([&parent = parent] {
+  EXPECT_EQ(allocations([&parent] { auto c = heed::with_cancel(parent); }), 1);
+  EXPECT_EQ(allocations([&parent] { auto c = heed::with_timeout(parent, 1h); }), 1);
+  EXPECT_EQ(allocations([&parent] {
               const auto c = heed::with_value(parent, number, 1);
               EXPECT_EQ(*c.value(number), 1);
             }),
             1);
-  EXPECT_EQ(allocations([&parent = parent] { static_cast<void>(heed::without_cancel(parent)); }), 1);
-  EXPECT_EQ(allocations([&parent = parent] { const heed::cancel_callback cb(parent, [] {}); }), 0);
-  EXPECT_EQ(allocations([&parent = parent] { heed::after_func(parent, [] {})(); }), 1);
+  EXPECT_EQ(allocations([&parent] { static_cast<void>(heed::without_cancel(parent)); }), 1);
+  EXPECT_EQ(allocations([&parent] { const heed::cancel_callback cb(parent, [] {}); }), 0);
+  EXPECT_EQ(allocations([&parent] { heed::after_func(parent, [] {})(); }), 1);
   EXPECT_EQ(allocations([] {
               const heed::error e = heed::errc::canceled;
               const heed::error copy = e;
             }),
             0);
-  EXPECT_EQ(allocations([&parent = parent] {
+  EXPECT_EQ(allocations([&parent] {
               static_cast<void>(parent.err());
               static_cast<void>(parent.cause());
               static_cast<void>(parent.deadline());
@@ -131,7 +131,7 @@ TEST(Allocs, CancelingNeverAllocates) {
   heed::after_func(below.back().ctx, [] {});
   const int fd = below.back().ctx.done_fd();
   const heed::error why("prepared");
-  EXPECT_EQ(allocations([&, &cancel = cancel] { EXPECT_TRUE(cancel(why)); }), 0);
+  EXPECT_EQ(allocations([&] { EXPECT_TRUE(cancel(why)); }), 0);
   EXPECT_GE(fd, 0);
   for (auto& c : below) EXPECT_EQ(c.ctx.cause(), why);
   EXPECT_EQ(time.run_pending(), 1U);
@@ -149,22 +149,20 @@ TEST(Allocs, EveryFailureLeavesEverythingAsItWas) {
     std::function<void()> call;
   } operations[] = {
       {"background(scheduler)", [&] { static_cast<void>(heed::background(time)); }},
-      {"with_cancel", [&parent = parent] { auto c = heed::with_cancel(parent); }},
-      {"with_timeout",
-       [&parent = parent] { auto c = heed::with_timeout(parent, 1s, "a cause that is a long text"); }},
-      {"with_timeout 0", [&parent = parent] { auto c = heed::with_timeout(parent, 0s); }},
+      {"with_cancel", [&parent] { auto c = heed::with_cancel(parent); }},
+      {"with_timeout", [&parent] { auto c = heed::with_timeout(parent, 1s, "a cause that is a long text"); }},
+      {"with_timeout 0", [&parent] { auto c = heed::with_timeout(parent, 0s); }},
       {"with_timeout, default scheduler", [] { auto c = heed::with_timeout(heed::background(), 1h); }},
-      {"with_value", [&parent = parent] { auto c = heed::with_value(parent, number, 1); }},
-      {"with_value, over-aligned",
-       [&parent = parent] { auto c = heed::with_value(parent, wide_key, wide{}); }},
-      {"without_cancel", [&parent = parent] { auto c = heed::without_cancel(parent); }},
-      {"after_func", [&parent = parent] { heed::after_func(parent, [big = std::string(100, 'x')] {}); }},
+      {"with_value", [&parent] { auto c = heed::with_value(parent, number, 1); }},
+      {"with_value, over-aligned", [&parent] { auto c = heed::with_value(parent, wide_key, wide{}); }},
+      {"without_cancel", [&parent] { auto c = heed::without_cancel(parent); }},
+      {"after_func", [&parent] { heed::after_func(parent, [big = std::string(100, 'x')] {}); }},
       {"cause",
-       [&parent = parent] {
+       [&parent] {
          auto c = heed::with_cancel(parent);
          c.cancel(std::runtime_error("a message that is too long to be kept in place"));
        }},
-      {"to_string", [&parent = parent] { static_cast<void>(parent.to_string()); }},
+      {"to_string", [&parent] { static_cast<void>(parent.to_string()); }},
       {"error",
        [] {
          const heed::error e(std::make_error_code(std::errc::io_error));

@@ -157,10 +157,22 @@ TEST(TimerWheel, RandomAgainstASortedMap) {
           break;
         }
         default:
-          if (!b.sorted.empty()) now = std::max(now, b.sorted.begin()->first.time_since_epoch().count());
+          if (!b.sorted.empty())
+            now = std::max<std::int64_t>(now, b.sorted.begin()->first.time_since_epoch().count());
           b.expect_same_due(at(now));
       }
       if (testing::Test::HasFatalFailure()) return;
     }
   }
+}
+
+// Clocks may start anywhere: times before the epoch keep their order.
+TEST(TimerWheel, BeforeTheEpoch) {
+  using times = std::initializer_list<std::int64_t>;
+  both b;
+  for (const auto t : times{-5'000'000'000, -1, 0, 1, -3, -4'999'999'999, 7}) b.insert(t);
+  for (const auto t : times{-6'000'000'000, -5'000'000'000, -4'999'999'998, -2, -1, 0, 6, 7}) {
+    b.expect_same_due(at(t));
+  }
+  EXPECT_TRUE(b.sorted.empty());
 }

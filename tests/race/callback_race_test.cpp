@@ -68,7 +68,7 @@ TEST(CallbackRace, UnregisteringDoesNotWaitForOthers) {
   auto other = std::make_unique<callback>(ctx, [] {});
   auto blocking = std::make_unique<callback>(ctx, block);
   auto third = std::make_unique<callback>(ctx, [] {});
-  std::jthread canceler([&cancel = cancel] { cancel(); });
+  std::jthread canceler([&cancel] { cancel(); });
   running.wait(0);
   other.reset();  // one of the two has not run yet; both return at once
   third.reset();

@@ -308,3 +308,58 @@ TEST(CancelRace, WritesBeforeCancelAreVisible) {
        read, read},
       [&] { s.reset(); });
 }
+
+// Invariant 3: a deadline has ended a context and is still turning what is below it. Its last handle goes, and the
+// parent's cancel must find it all the same, and wait. (A done node once left its parent's list too early.)
+TEST(CancelRace, ParentFindsWhatADeadlineIsStillTurning) {
+  heed::manual_scheduler time;
+  std::optional<heed::cancelable> parent;
+  std::optional<heed::cancelable> timed;
+  std::vector<heed::context> below;
+  race::rounds(
+      300 / slower,
+      [&] {
+        parent.emplace(heed::with_cancel(heed::background(time)));
+        timed.emplace(heed::with_timeout(parent->ctx, std::chrono::seconds(1)));
+        for (int i = 0; i < 5000; ++i) {
+          auto child = heed::with_cancel(timed->ctx);
+          child.cancel.release();
+          below.push_back(std::move(child.ctx));
+        }
+      },
+      {[&] { time.advance(std::chrono::seconds(1)); },
+       [&] {
+         while (!timed->ctx.done()) {}
+         timed.reset();
+         ASSERT_TRUE(parent->cancel());
+         for (const auto& c : below) {
+           if (!c.done()) {
+             ADD_FAILURE() << "a descendant was live when cancel() returned";
+             break;
+           }
+         }
+       }},
+      [&] {
+        below.clear();
+        parent.reset();
+      });
+}
+
+// Invariants 1 and 3: what another thread has just ended is done in every form, its fd too, when the parent's
+// cancel returns.
+TEST(CancelRace, ParentsCancelReturnsWithEveryFdReadable) {
+  std::optional<subject> s;
+  int fd = -1;
+  race::rounds(
+      8000 / slower,
+      [&] {
+        s.emplace();
+        fd = s->own.ctx.done_fd();
+      },
+      {[&] { s->own.cancel("own"); },
+       [&] {
+         s->parent.cancel("parent");
+         EXPECT_TRUE(readable(fd, 0));
+       }},
+      [&] { s.reset(); });
+}

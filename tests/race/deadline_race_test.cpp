@@ -99,3 +99,58 @@ TEST(DeadlineRace, WaitUntilUnderManualTime) {
        [&] { time.advance(2s); }, [&] { c->cancel(); }},
       [&] { c.reset(); });
 }
+
+// Below a parent whose cancel() has returned nothing is live, also what is just being made with a deadline that
+// fires at this moment.
+TEST(DeadlineRace, NothingIsBornLiveBelowACanceledParent) {
+  heed::manual_scheduler time;
+  std::optional<heed::cancelable> parent;
+  std::atomic<bool> canceled{false};
+  race::rounds(
+      4000 / slower,
+      [&] {
+        parent.emplace(heed::with_cancel(heed::background(time)));
+        canceled = false;
+      },
+      {[&] {
+         for (int i = 0; i < 20; ++i) {
+           const auto made = heed::with_timeout(parent->ctx, 1ns);
+           if (canceled) {
+             EXPECT_TRUE(made.ctx.done());
+           }
+         }
+       },
+       [&] {
+         for (int i = 0; i < 30; ++i) time.advance(1ns);
+       },
+       [&] {
+         parent->cancel();
+         canceled = true;
+       }},
+      [&] { parent.reset(); });
+}
+
+// A value's destructor that waits for another deadline: the thread that keeps the time must not be the one to run
+// it, else that deadline never comes.
+TEST(DeadlineRace, TheTimerThreadRunsNoDestructors) {
+  struct waits {
+    heed::context until;
+    explicit waits(heed::context c) : until(std::move(c)) {}
+    waits(const waits&) = delete;
+    ~waits() { until.wait(); }
+  };
+  static constexpr heed::key<waits> key{"waits"};
+  for (int round = 0; round < 400 / slower; ++round) {
+    const auto far = heed::with_timeout(heed::background(), 3ms);
+    const auto when = heed::clock::now() + 1ms;
+    std::vector<heed::context> holders;
+    for (int i = 0; i < 64; ++i) {
+      auto c = heed::with_deadline(heed::with_value(heed::background(), key, std::in_place, far.ctx), when);
+      c.cancel.release();
+      holders.push_back(c.ctx);
+    }
+    holders.front().wait();
+    holders.clear();  // here, or on a thread of heed's
+    ASSERT_TRUE(far.ctx.wait_for(30s)) << "round " << round;
+  }
+}

@@ -1,0 +1,108 @@
+// Threads that cannot be had, the first or a later one (case 31, invariant 11, the executor's X1 to X3).
+#include <heed/heed.hpp>
+
+#include <gtest/gtest.h>
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <atomic>
+#include <cerrno>
+#include <latch>
+#include <memory>
+#include <system_error>
+
+using namespace std::chrono_literals;
+
+namespace {
+std::atomic<bool> refuse{false};
+std::atomic<int> refused{0};
+}  // namespace
+
+// Stands before the C library's, for the whole executable.
+extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*body)(void*),
+                              void* argument) noexcept {
+  static const auto real =
+      reinterpret_cast<int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*)>(
+          ::dlsym(RTLD_NEXT, "pthread_create"));
+  if (refuse) {
+    ++refused;
+    return EAGAIN;
+  }
+  return real(thread, attributes, body, argument);
+}
+
+namespace {
+
+[[noreturn]] void check_first_thread() {
+  const auto fail_with = [](int code) { std::_Exit(code); };
+  auto [parent, cancel] = heed::with_cancel(heed::background());
+  refuse = true;
+  try {
+    auto c = heed::with_timeout(parent, 1ms);
+    fail_with(1);
+  } catch (const std::system_error& e) {
+    if (e.code() != std::errc::resource_unavailable_try_again) fail_with(2);
+  }
+  auto token = std::make_shared<int>(0);
+  try {
+    heed::after_func(parent, [token] {});
+    fail_with(3);
+  } catch (const std::system_error&) {
+    if (token.use_count() != 1) fail_with(4);
+  }
+  if (parent.done()) fail_with(5);
+  refuse = false;
+  auto timed = heed::with_timeout(parent, 1ms);
+  timed.ctx.wait();
+  std::latch ran{1};
+  heed::after_func(parent, [&] { ran.count_down(); });
+  cancel();
+  ran.wait();
+  std::exit(0);
+}
+
+}  // namespace
+
+// In a process of its own: it must be the first thread.
+TEST(ThreadFailureDeathTest, TheFirstThreadFailsAndNothingChanges) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(check_first_thread(), testing::ExitedWithCode(0), "");
+}
+
+// The one thread there is blocks, and no other can be had: functions and callbacks of deadlines are late, not lost.
+TEST(ThreadFailure, FunctionsQueueUntilAThreadIsFree) {
+  auto first = heed::with_cancel(heed::background());
+  auto second = heed::with_cancel(heed::background());
+  std::latch blocked{1};
+  std::latch go_on{1};
+  std::atomic<int> ran{0};
+  std::latch all{3};
+  heed::after_func(first.ctx, [&] {
+    blocked.count_down();
+    go_on.wait();
+    ++ran;
+    all.count_down();
+  });
+  for (int i = 0; i < 2; ++i) {
+    heed::after_func(second.ctx, [&] {
+      ++ran;
+      all.count_down();
+    });
+  }
+  { auto warm = heed::with_timeout(heed::background(), 1h); }
+  first.cancel();
+  blocked.wait();
+  const int before = refused;
+  refuse = true;
+  second.cancel();
+  EXPECT_GT(refused, before) << "this test wants the threads to run out";
+  EXPECT_EQ(ran, 0);
+  auto timed = heed::with_timeout(heed::background(), 1ms);
+  std::latch called{1};
+  const heed::cancel_callback cb(timed.ctx, [&] { called.count_down(); });
+  called.wait();  // on the timer thread, for want of another
+  go_on.count_down();
+  all.wait();
+  EXPECT_EQ(ran, 3);
+  refuse = false;
+}
