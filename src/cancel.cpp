@@ -25,11 +25,7 @@ namespace heed::inline v0 {
 namespace {
 
 // How many children are taken in one go while their parent's lock is held: others wait that long at most.
-#if defined(HEED_MODEL_BATCH)
-constexpr int batch = HEED_MODEL_BATCH;
-#else
 constexpr int batch = 64;
-#endif
 
 constexpr std::uint32_t decided = word::verdict | word::claimed;
 
@@ -42,6 +38,11 @@ bool claim(cancel_node& n) noexcept {
   } while (!n.word.compare_exchange_weak(w, w | word::claimed, std::memory_order_acquire,
                                          std::memory_order_relaxed));
   return true;
+}
+
+// For who lost a claim: the winner may still be between two stores. Afterwards it is done in every form (I1).
+void await_verdict(cancel_node& n) noexcept {
+  if (word::await(n, word::verdict) & word::closing) n.close();
 }
 
 // The word of a node that ends as `verdict`, having had `w`. Sleepers are woken by who writes it.
@@ -160,8 +161,7 @@ void finish(cancel_node& root) noexcept {
 
 bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location where) noexcept {
   if (!claim(n)) {
-    word::await(n, word::verdict);  // the claimer is between two stores
-    if (n.word.load(std::memory_order_acquire) & word::closing) n.close();
+    await_verdict(n);
     return false;
   }
   std::swap(n.cause, cause);  // I2; the old one goes when nobody waits for us any more (I5)
@@ -171,12 +171,20 @@ bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location whe
   return true;
 }
 
+void expire(deadline_node& n) noexcept {
+  if (claim(n)) {
+    turn(n, errc::deadline_exceeded);
+    finish(n);
+  } else {
+    await_verdict(n);
+  }
+}
+
 void inherit(cancel_node& n, cancel_node& from) noexcept {
   // acquire: the cause of the one that decided.
   const std::uint32_t verdict = from.word.load(std::memory_order_acquire) & word::verdict;
-  if (turn_one(n, decider_of(from), verdict) != turned::lost) return;
-  // Its own deadline or source was first, and may be between two stores.
-  if (word::await(n, word::verdict) & word::closing) n.close();
+  // Where it is lost, its own deadline or source was first.
+  if (turn_one(n, decider_of(from), verdict) == turned::lost) await_verdict(n);
 }
 
 void disarm(cancel_node& n) noexcept {

@@ -184,6 +184,8 @@ cancelable with_deadline(const context& parent, time_point when, error cause, st
     link(*n);
     // Where the parent was done by now, no walk comes along to disarm it.
     if (n->word.load(std::memory_order_relaxed) & word::inherited) disarm(*n);
+    // A clock that is driven by hand may have passed it before it was armed, and not move again.
+    if (n->own_scheduler && when <= n->on.now()) expire(*n);
   }
   return made;
 }

@@ -167,6 +167,8 @@ void unlink(cancel_node& above, cancel_node& child) noexcept;
 // Ends `n`, which the caller keeps alive; true: this call decided. `cause` is exchanged for the one that it
 // replaces, for the caller to destroy.
 bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location where) noexcept;
+// Ends `n`, whose deadline has passed, as its timer would; the caller keeps it alive.
+void expire(deadline_node& n) noexcept;
 // Ends a node that was not linked because its parent scope is done; it is done when this returns.
 void inherit(cancel_node& n, cancel_node& from) noexcept;
 // Nothing can end `n` any more: lets go of its after_funcs and children. The caller keeps it alive.

@@ -152,7 +152,7 @@ TEST(ProcessDeathTest, ErrInASignalHandler) {
 
 // Case 29: the child uses contexts, its own and inherited ones; the parent's descriptors show nothing of it.
 TEST(ProcessDeathTest, ForkedChildUsesContexts) {
-  if (under_tsan) return;  // it does not support threads that are started after a fork
+  if (under_tsan || under_asan) return;  // they do not support threads that are started after a fork
   expect_exit_0([] {
     auto [ctx, cancel] = heed::with_timeout(heed::background(), 1h);  // the timer thread runs in the parent
     auto [below, cancel_below] = heed::with_cancel(ctx);
@@ -185,7 +185,7 @@ TEST(ProcessDeathTest, ForkedChildUsesContexts) {
 
 // Case 29: a function forks, and the child returns from it into heed's thread, the only one it has.
 TEST(ProcessDeathTest, ForkInsideAFunction) {
-  if (under_tsan) return;
+  if (under_tsan || under_asan) return;
   expect_exit_0([] {
     static auto ended = heed::with_cancel(heed::background());
     ended.cancel();

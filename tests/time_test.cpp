@@ -105,6 +105,13 @@ TEST(Saturate, OddRatios) {
 }
 
 // A ratio of large coprime numbers: no product of its parts fits.
+TEST(Saturate, UnitsOfCenturies) {
+  EXPECT_EQ(saturate(of<std::int64_t, std::exa>(1)), duration::max());
+  EXPECT_EQ(saturate(of<std::int64_t, std::exa>(-1)), duration::min());
+  EXPECT_EQ(saturate(of<std::int64_t, std::tera>(0)), duration::zero());
+  EXPECT_EQ(saturate(of<double, std::tera>(1e-12)), duration(1s));
+}
+
 TEST(Saturate, LargeCoprimeRatio) {
   using odd = of<std::int64_t, std::ratio<1'000'000'007, 1'000'000'009>>;
   EXPECT_EQ(saturate(odd(1)), duration(999'999'999)) << "999,999,998.000000018 ns, rounded up";

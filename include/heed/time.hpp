@@ -28,19 +28,19 @@ using time_point = clock::time_point;
 template <class Rep, class Period>
 constexpr duration saturate(const std::chrono::duration<Rep, Period>& d) {
   static_assert(std::ratio_equal_v<duration::period, std::nano>, "heed counts nanoseconds");
-  // One unit of the source is num / den nanoseconds.
-  using scale = std::ratio_divide<Period, std::nano>;
   constexpr std::int64_t top = std::numeric_limits<std::int64_t>::max();
+  constexpr bool centuries = Period::num / Period::den > top / std::nano::den;  // one unit is more than fits
   const auto count = d.count();
-  if constexpr (std::integral<Rep>) {
-    __extension__ using wide = __int128;  // holds the product of any two 64-bit numbers
+  if constexpr (std::integral<Rep> && !centuries) {
+    using scale = std::ratio_divide<Period, std::nano>;  // one unit is num / den nanoseconds
+    __extension__ using wide = __int128;                 // holds the product of any two 64-bit numbers
     const wide scaled = static_cast<wide>(count) * scale::num;
     const wide ns = scaled / scale::den + (scaled % scale::den > 0 ? 1 : 0);
     if (ns >= top) return duration::max();
     if (ns <= -static_cast<wide>(top) - 1) return duration::min();
     return duration(static_cast<std::int64_t>(ns));
   } else {
-    const auto ns = static_cast<long double>(count) * scale::num / scale::den;
+    const auto ns = static_cast<long double>(count) * std::nano::den * Period::num / Period::den;
     if (ns != ns) misuse("heed: a duration is NaN");
     if (ns >= static_cast<long double>(top)) return duration::max();
     if (ns <= -static_cast<long double>(top)) return duration::min();

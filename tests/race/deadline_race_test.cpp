@@ -154,3 +154,20 @@ TEST(DeadlineRace, TheTimerThreadRunsNoDestructors) {
     ASSERT_TRUE(far.ctx.wait_for(30s)) << "round " << round;
   }
 }
+
+// The clock passes a deadline, or the end of a wait, just before it is armed, and does not move again.
+TEST(DeadlineRace, ArmedJustAfterItsTime) {
+  heed::manual_scheduler time;
+  const heed::context root = heed::background(time);
+  heed::time_point until;
+  race::rounds(
+      20000 / slower, [&] { until = time.now() + 1s; },
+      {[&] { EXPECT_FALSE(root.wait_until(until)); },
+       [&] {
+         const auto made = heed::with_deadline(root, until, "late");
+         made.ctx.wait();
+         EXPECT_EQ(made.ctx.cause().message(), "late");
+       },
+       [&] { time.advance(1s); }},
+      [] {});
+}
