@@ -16,6 +16,18 @@ class AfterFuncLifetime : public testing::Test {
   auto function() {
     return [this, t = tracked(alive)] { ++ran; };
   }
+  // Waits two levels below what the canceler ends; nothing else is left that could end it.
+  heed::canceler canceler_two_above_a_function() {
+    auto grandparent = heed::with_cancel(root);
+    auto parent = heed::with_cancel(grandparent.ctx);
+    auto child = heed::with_cancel(parent.ctx);
+    heed::after_func(child.ctx, function());
+    heed::canceler far = grandparent.cancel.share();
+    grandparent.cancel.release();
+    parent.cancel.release();
+    child.cancel.release();
+    return far;
+  }
   void expect_waiting() {
     EXPECT_EQ(time.run_pending(), 0U);
     EXPECT_EQ(alive, 1);
@@ -129,34 +141,14 @@ TEST_F(AfterFuncLifetime, AncestorsCancelFuncKeepsIt) {
 }
 
 TEST_F(AfterFuncLifetime, AncestorsCancelerKeepsIt) {
-  heed::canceler far;
-  {
-    auto grandparent = heed::with_cancel(root);
-    auto parent = heed::with_cancel(grandparent.ctx);
-    auto child = heed::with_cancel(parent.ctx);
-    heed::after_func(child.ctx, function());
-    far = grandparent.cancel.share();
-    grandparent.cancel.release();
-    parent.cancel.release();
-    child.cancel.release();
-  }
+  heed::canceler far = canceler_two_above_a_function();
   expect_waiting();
   EXPECT_TRUE(far());
   expect_runs();
 }
 
 TEST_F(AfterFuncLifetime, AncestorsLastCancelerGoes) {
-  heed::canceler far;
-  {
-    auto grandparent = heed::with_cancel(root);
-    auto parent = heed::with_cancel(grandparent.ctx);
-    auto child = heed::with_cancel(parent.ctx);
-    heed::after_func(child.ctx, function());
-    far = grandparent.cancel.share();
-    grandparent.cancel.release();
-    parent.cancel.release();
-    child.cancel.release();
-  }
+  heed::canceler far = canceler_two_above_a_function();
   expect_waiting();
   far = {};
   expect_destroyed_unrun();

@@ -1,4 +1,4 @@
-// Threads, exit, signals and fork, each in a process of its own (cases 28, 29, 32, 34; invariant 10).
+// Threads, exit, signals and fork, each in a process of its own (cases 27 to 29 and 32; invariant 10).
 #include "sanitizers.hpp"
 
 #include <heed/heed.hpp>
@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <memory>
 #include <thread>
+#include <vector>
 
 using namespace std::chrono_literals;
 
@@ -147,6 +148,38 @@ TEST(ProcessDeathTest, ErrInASignalHandler) {
     }
     std::signal(SIGUSR1, SIG_IGN);
     std::exit(0);
+  });
+}
+
+// Case 27: stopped and resumed, while its deadlines pass: all have fired afterwards, none early.
+TEST(ProcessDeathTest, StoppedAndResumed) {
+  if (under_tsan || under_asan) return;  // they do not support threads that are started after a fork
+  expect_exit_0([] {
+    int ready[2];
+    if (::pipe(ready)) std::_Exit(9);
+    const pid_t child = ::fork();
+    char c = 0;
+    if (child == 0) {
+      std::vector<heed::cancelable> made;
+      for (int i = 1; i <= 40; ++i) made.push_back(heed::with_timeout(heed::background(), i * 3ms));
+      if (::write(ready[1], &c, 1) != 1) std::_Exit(9);
+      for (const auto& each : made) {
+        each.ctx.wait();
+        if (heed::clock::now() < *each.ctx.deadline()) std::_Exit(1);
+      }
+      std::_Exit(0);
+    }
+    if (::read(ready[0], &c, 1) != 1) std::_Exit(9);
+    int status = 0;
+    for (int i = 0; i < 3; ++i) {
+      ::kill(child, SIGSTOP);
+      ::waitpid(child, &status, WUNTRACED);
+      if (WIFEXITED(status)) std::exit(WEXITSTATUS(status));
+      static_cast<void>(heed::background().wait_for(20ms));  // its time goes on without it
+      ::kill(child, SIGCONT);
+    }
+    ::waitpid(child, &status, 0);
+    std::exit(WEXITSTATUS(status));
   });
 }
 
