@@ -189,8 +189,8 @@ void inherit(cancel_node& n, cancel_node& from) noexcept {
 
 void disarm(cancel_node& n) noexcept {
   if (n.what != kind::deadline) return;
-  // relaxed: the flag was set before anybody else knew the node; disarm() has its own ordering.
-  if ((n.handles.fetch_and(~node::source, std::memory_order_relaxed) & node::source) == 0) return;
+  // release: who finds the flag gone, and nobody else left, sees the verdict, and does not abandon a done node.
+  if ((n.handles.fetch_and(~node::source, std::memory_order_release) & node::source) == 0) return;
   auto& d = static_cast<deadline_node&>(n);
   d.on.disarm(d);
 }
@@ -221,8 +221,8 @@ bool deadline_node::on_step(work& w, step s) noexcept {
 }
 
 void abandon(cancel_node& n) noexcept {
-  // I7: children that have become unreachable too are linked by their `next`, as in a walk. A cancel cannot be
-  // under way here: it would need one of the handles that are gone.
+  // I7: children that have become unreachable too are linked by their `next`, as in a walk. None of these can be
+  // canceled meanwhile: that would need one of the handles that are gone.
   cancel_node* first = &n;
   cancel_node* last = &n;
   n.next = nullptr;
@@ -234,7 +234,9 @@ void abandon(cancel_node& n) noexcept {
         cancel_node& c = *at->children;
         unlink(*at, c);
         // acq_rel, as in release_handle(): whoever takes the last of it away goes on.
-        if (c.handles.fetch_and(~node::up, std::memory_order_acq_rel) == node::up && try_hold(c)) {
+        const bool unreachable = c.handles.fetch_and(~node::up, std::memory_order_acq_rel) == node::up;
+        // One that is done is in the hands of who ended it, who may still run its callbacks.
+        if (unreachable && (c.word.load(std::memory_order_acquire) & word::verdict) == 0 && try_hold(c)) {
           c.next = nullptr;
           last->next = &c;
           last = &c;

@@ -67,7 +67,7 @@ void* value_node::storage() noexcept {
 cancel_node::cancel_node(kind k, const context& above, std::uint32_t handle_count) noexcept
     : node(k, tree::of(above), handle_count), lookup(lookup_at(tree::of(above))) {
   const cancel_node* up_there = scope_above(parent);
-  timed = k == kind::deadline || (up_there && up_there->timed);
+  timed = k != kind::cancel || (up_there && up_there->timed);
 }
 
 deadline_node::deadline_node(const context& above, time_point when) noexcept
@@ -238,7 +238,6 @@ cancelable custom_slot::commit(custom_context& self, std::source_location where)
   n->self = &self;
   n->when =
       std::min(self.deadline().value_or(time_point::max()), parent_.deadline().value_or(time_point::max()));
-  n->timed = n->when != time_point::max();
   link(*n);
   return tree::make(n, where);
 }

@@ -21,7 +21,7 @@ class executor {
   constexpr executor() noexcept = default;
 
   void post(work& w) noexcept;
-  // The same, unless it would have to wait for a busy thread: false, and it was not taken.
+  // The same, unless nobody looks and no thread can be had: false, and it was not taken.
   bool try_post(work& w) noexcept;
   // Throws std::system_error if there is no thread and none can be had.
   void reserve();

@@ -140,8 +140,8 @@ void release_handle(node* n) noexcept {
       auto* c = static_cast<cancel_node*>(n);
       const std::uint32_t w = c->word.load(std::memory_order_acquire);
       if (w & word::settled) {
-        // I3: a canceled child leaves its parent with its last handle, though its own children may keep it; not
-        // before it is settled, so that a walk of the parent finds it and waits.
+        // I3: a canceled child leaves its parent with its last handle, though its own children may keep it. One that
+        // is not settled yet stays until it is destroyed, so that a walk of the parent finds it and waits.
         if (cancel_node* above = scope_above(c->parent)) {
           const locked guard(above->lock);
           if (c->linked) unlink(*above, *c);

@@ -149,7 +149,7 @@ int start_thread(void (*body)()) noexcept {
   sigset_t before;
   ::sigfillset(&all);
   for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS}) ::sigdelset(&all, fault);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  ::pthread_sigmask(SIG_BLOCK, &all, &before);
   pthread_t thread;
   const int e = ::pthread_create(
       &thread, &attributes,

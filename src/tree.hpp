@@ -67,7 +67,7 @@ struct node {
   // One byte for what is settled at birth; one each for what several threads write.
   const kind what : 4;
   const bool own_scheduler : 1;  // the root has a scheduler of its own
-  bool timed : 1 = false;        // cancelable: it or a scope above has a deadline
+  bool timed : 1 = false;        // cancelable: it or a scope above may have a deadline
   bool linked = false;           // cancelable: on its parent scope's list; guarded by that scope's lock
   bool lost = false;             // cancelable: see cancel.cpp; written once by the one walk that pops it
   enum class outcome : std::uint8_t { open, won, lost };

@@ -2,6 +2,7 @@
 // more, the function is destroyed, unrun.
 #include "support.hpp"
 
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -200,6 +201,27 @@ TEST_F(AfterFuncLifetime, AncestorsArmedDeadlineKeepsIt) {
   time.advance(4s);
   expect_waiting();
   time.advance(1s);
+  expect_runs();
+}
+
+// The deadline has fired, and while its callbacks run the last handle above it goes: what it has to run, runs.
+TEST_F(AfterFuncLifetime, FiredAndThenItsParentIsDropped) {
+  std::optional<heed::context> parent;
+  {
+    auto made = heed::with_cancel(root);
+    made.cancel.release();
+    parent = made.ctx;
+  }
+  std::optional<heed::cancel_callback<std::function<void()>>> drops_the_parent;
+  {
+    auto timed = heed::with_timeout(*parent, 1s);
+    timed.cancel.release();
+    drops_the_parent.emplace(timed.ctx, [&parent] { parent.reset(); });
+    heed::after_func(timed.ctx, function());
+  }
+  expect_waiting();
+  time.advance(1s);
+  EXPECT_FALSE(parent);
   expect_runs();
 }
 

@@ -127,10 +127,10 @@ class HEED_API stop_func {
   ~stop_func() {
     if (function_) function_->release();
   }
-  /// True: F will not run, and this is the call that decided so; F is destroyed before it returns
-  /// (one that was abandoned is destroyed by the thread that noticed). False: F has
-  /// been started, or was stopped before. Never waits for F. Thread-safe; true at most once among all copies. As
-  /// the stop function of Go's AfterFunc.
+  /// True: F will not run, and this is the call that decided so; F is destroyed before it returns. (Also true,
+  /// once, for an F that was abandoned: the thread that noticed destroys it.) False: F has been started, or was
+  /// stopped before. Never waits for F. Thread-safe; true at most once among all copies. As the stop function of
+  /// Go's AfterFunc.
   bool operator()() const noexcept { return function_ && function_->stop(); }
 
  private:

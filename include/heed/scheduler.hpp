@@ -58,9 +58,9 @@ class HEED_API timer : public work {
   /// timer is just giving it up; do not touch it again.
   [[nodiscard]] bool expire() noexcept { return function_(*this, step::claim); }
 
-  /// Optional, between expire() and run(): ends the contexts and runs nothing foreign, so that a thread that
-  /// keeps time need not wait for callbacks. True: callbacks are left; call run() for them, on any thread.
-  /// False: that was all; the timer is gone.
+  /// Optional, between expire() and run(), without a lock: ends the contexts and runs nothing foreign, so that a
+  /// thread that keeps time need not wait for callbacks. True: callbacks are left; call run() for them, on any
+  /// thread. False: that was all; the timer is gone.
   bool turn() noexcept { return function_(*this, step::turn); }
 
  protected:
@@ -92,7 +92,8 @@ class HEED_API scheduler {
   /// has kept nothing of the timer. Never called twice for one timer.
   virtual void arm(timer& t, time_point when) = 0;
   /// After it returns, the scheduler holds nothing of a timer for which expire() was not called before. Does
-  /// nothing for one that has expired, or is disarmed already. Must not wait for a timer's run().
+  /// nothing for one that has expired, or is disarmed already; may be called from inside that timer's own run().
+  /// Must not wait for a timer's run().
   virtual void disarm(timer& t) noexcept = 0;
   /// Has the work run soon: elsewhere, never inside this call. Never waits for other work. What cannot be
   /// started now is queued, not lost.
@@ -110,8 +111,8 @@ class HEED_API scheduler {
 };
 
 /// heed's own: one timer thread and an elastic set of worker threads, each started at its first need. Lives for
-/// the whole process and is never destroyed. Its threads block all signals
-/// but those that a fault of their own raises (SIGSEGV and the like).
+/// the whole process and is never destroyed. Its threads block all signals but those that a fault of their own
+/// raises (SIGSEGV and the like).
 HEED_API scheduler& default_scheduler() noexcept;
 
 }  // namespace heed::inline v0

@@ -363,3 +363,30 @@ TEST(CancelRace, ParentsCancelReturnsWithEveryFdReadable) {
        }},
       [&] { s.reset(); });
 }
+
+// A custom context's source may speak from the first moment of its constructor on, on any thread.
+TEST(CancelRace, CustomSourceEndsItWhileItIsBeingMade) {
+  class eager final : public heed::custom_context {
+   public:
+    eager(anchor a, std::optional<heed::time_point> when)
+        : custom_context(a), when_(when), source_([this] { end(heed::errc::canceled, "at once"); }) {}
+    ~eager() override {
+      // end() was the last to let go, and we are inside it.
+      if (source_.get_id() == std::this_thread::get_id()) source_.detach();
+    }
+    std::optional<heed::time_point> deadline() const noexcept override { return when_; }
+
+   private:
+    std::optional<heed::time_point> when_;
+    std::jthread source_;
+  };
+  const auto parent = heed::with_cancel(heed::background());
+  for (int round = 0; round < 2000 / slower; ++round) {
+    const auto when = heed::clock::now() + 1h;
+    const auto made = heed::with_custom<eager>(parent.ctx, round % 2 ? std::optional(when) : std::nullopt);
+    const auto below = heed::with_cancel(made.ctx);
+    below.ctx.wait();
+    EXPECT_EQ(below.ctx.cause().message(), "at once");
+    EXPECT_EQ(made.ctx.deadline().has_value(), round % 2 == 1);
+  }
+}
