@@ -13,6 +13,7 @@
 //     waits itself only for walks further down. So the waiting ends (I3, without a deadlock).
 //   - The child is being destroyed: it has no children, and nobody can see it.
 // So that no such root is missed, a node stays on its parent's list until it is settled, whoever drops it.
+// A merge has two parent scopes, so two walks may meet it. Those take turns, by a lock of their own: merge.cpp.
 // What is linked later meets a done parent: open() decides between the two by the parent's word, see there.
 //
 // Nothing is allocated (I11) and nothing recurses (I7): a node that was taken off a list is linked into the walk
@@ -29,16 +30,35 @@ constexpr int batch = 64;
 
 constexpr std::uint32_t decided = word::verdict | word::claimed;
 
-// live -> claimed; false: somebody else decided.
-bool claim(cancel_node& n) noexcept {
-  std::uint32_t w = n.word.load(std::memory_order_relaxed);
-  do {
-    if (w & decided) return false;
-    // acquire: what the previous owner of cause and place wrote (a deadline's, at birth) comes before ours.
-  } while (!n.word.compare_exchange_weak(w, w | word::claimed, std::memory_order_acquire,
-                                         std::memory_order_relaxed));
-  return true;
-}
+// live -> claimed; false: somebody else decided. As long as it exists, the one who won may turn() the node: where a
+// merge hangs below, it holds the merges' lock.
+class claim {
+ public:
+  explicit claim(cancel_node& n) noexcept {
+    std::uint32_t w = n.word.load(std::memory_order_relaxed);
+    while ((w & decided) == 0) {
+      if ((w & word::merged) && !locked_) {
+        merges.lock();
+        locked_ = true;
+      }
+      // acquire: what the previous owner of cause and place wrote (a deadline's, at birth) comes before ours. M2:
+      // who succeeds on a word without `merged` was first.
+      won_ = n.word.compare_exchange_weak(w, w | word::claimed, std::memory_order_acquire,
+                                          std::memory_order_relaxed);
+      if (won_) return;
+    }
+  }
+  claim(const claim&) = delete;
+  claim& operator=(const claim&) = delete;
+  ~claim() {
+    if (locked_) merges.unlock();
+  }
+  explicit operator bool() const noexcept { return won_; }
+
+ private:
+  bool locked_ = false;
+  bool won_ = false;
+};
 
 // For who lost a claim: the winner may still be between two stores. Afterwards it is done in every form (I1).
 void await_verdict(cancel_node& n) noexcept {
@@ -95,12 +115,17 @@ class walk {
     if ((n.word.load(std::memory_order_relaxed) & word::hooks) == 0) return;
     for (bool more = true; more;) {
       cancel_node* lost = nullptr;
+      cancel_node* tethers = nullptr;
       {
         const locked guard(n.lock);
         for (int i = 0; i < batch && n.children; ++i) {
           cancel_node& c = *n.children;
           unlink(n, c);
           // Under the lock the child cannot be freed: its destruction takes this lock first.
+          if (c.what == kind::tether) {
+            if (try_hold(static_cast<tether&>(c).of)) c.next = std::exchange(tethers, &c);
+            continue;
+          }
           const turned t = turn_one(c, root_, verdict_);
           if (t == turned::whole || !try_hold(c)) continue;
           if (t == turned::open) {
@@ -117,6 +142,26 @@ class walk {
         if (word::await(c, word::settled) & word::closing) c.close();  // I1
         append(c);  // for the second phase to let go of it: dropping it here could run foreign code
       }
+      while (tethers) turn_merge(static_cast<tether&>(*std::exchange(tethers, tethers->next)));
+    }
+  }
+
+  // A merge that was found through its second parent, and is held. This thread holds the merges' lock (M2).
+  void turn_merge(tether& t) noexcept {
+    merge_node& m = t.of;
+    append(t);  // for the second phase to let go of the merge
+    if (cancel_node* above = scope_above(m.parent)) {
+      const locked guard(above->lock);
+      if (m.linked) unlink(*above, m);
+    }
+    // acquire: only chooses. An inherited merge was turned by an earlier walk, or by this one: M4.
+    if (m.word.load(std::memory_order_acquire) & word::inherited) return;
+    switch (turn_one(m, root_, verdict_)) {
+      case turned::whole: return;
+      case turned::open: hold(m); return append(m);
+      case turned::lost:
+        if (word::await(m, word::settled) & word::closing) m.close();  // I1
+        return;
     }
   }
 
@@ -132,7 +177,7 @@ class walk {
   cancel_node* last_ = nullptr;
 };
 
-// The first phase, for a claimed node. From here on everything below it is done.
+// The first phase, for a claimed node, while that claim exists. From here on everything below it is done.
 void turn(cancel_node& n, errc verdict) noexcept {
   publish(n, verdict);
   if (n.word.load(std::memory_order_relaxed) & word::settled) return;
@@ -140,6 +185,14 @@ void turn(cancel_node& n, errc verdict) noexcept {
   // release: who waits for it finds everything below done.
   const std::uint32_t before = n.word.fetch_or(word::settled, std::memory_order_release);
   if (before & word::waiters) os::wake_all(n.word);
+}
+
+// The first phase of a deadline that has passed, whose cause and place are there since its birth; false: somebody
+// else decided.
+bool turn_deadline(cancel_node& n) noexcept {
+  const claim mine(n);
+  if (mine) turn(n, errc::deadline_exceeded);
+  return static_cast<bool>(mine);
 }
 
 // The second phase.
@@ -153,31 +206,29 @@ void finish(cancel_node& root) noexcept {
       disarm(c);
       tree::run_callbacks(c);
     }
-    drop(&c);
+    drop(c.what == kind::tether ? &static_cast<tether&>(c).of : &c);
   }
 }
 
 }  // namespace
 
 bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location where) noexcept {
-  if (!claim(n)) {
-    await_verdict(n);
-    return false;
+  bool won = false;
+  {
+    const claim mine(n);
+    if (mine) {
+      std::swap(n.cause, cause);  // I2; the old one goes when nobody waits for us any more (I5)
+      n.place = where;
+      turn(n, verdict);
+      won = true;
+    }
   }
-  std::swap(n.cause, cause);  // I2; the old one goes when nobody waits for us any more (I5)
-  n.place = where;
-  turn(n, verdict);
-  finish(n);
-  return true;
+  won ? finish(n) : await_verdict(n);
+  return won;
 }
 
 void expire(deadline_node& n) noexcept {
-  if (claim(n)) {
-    turn(n, errc::deadline_exceeded);
-    finish(n);
-  } else {
-    await_verdict(n);
-  }
+  turn_deadline(n) ? finish(n) : await_verdict(n);
 }
 
 void inherit(cancel_node& n, cancel_node& from) noexcept {
@@ -204,9 +255,8 @@ bool deadline_node::on_step(work& w, step s) noexcept {
   switch (s) {
     case step::claim: return try_hold(n);
     case step::turn:
-      n.firing = claim(n) ? outcome::won : outcome::lost;
+      n.firing = turn_deadline(n) ? outcome::won : outcome::lost;
       if (n.firing == outcome::won) {
-        heed::turn(n, errc::deadline_exceeded);  // cause and place are there since its birth
         if (n.word.load(std::memory_order_relaxed) & word::hooks) return true;
       }
       return !drop_unless_last(n);  // the last drop destroys, and so runs what is foreign
@@ -231,10 +281,13 @@ void abandon(cancel_node& n) noexcept {
     if (at->word.load(std::memory_order_acquire) & word::hooks) {
       const locked guard(at->lock);
       while (at->children) {
-        cancel_node& c = *at->children;
-        unlink(*at, c);
+        cancel_node& entry = *at->children;
+        unlink(*at, entry);
+        const bool tied = entry.what == kind::tether;
+        cancel_node& c = tied ? static_cast<tether&>(entry).of : entry;
+        const std::uint32_t ours = tied ? node::second_up : node::up;
         // acq_rel, as in release_handle(): whoever takes the last of it away goes on.
-        const bool unreachable = c.handles.fetch_and(~node::up, std::memory_order_acq_rel) == node::up;
+        const bool unreachable = c.handles.fetch_and(~ours, std::memory_order_acq_rel) == ours;
         // One that is done is in the hands of who ended it, who may still run its callbacks.
         if (unreachable && (c.word.load(std::memory_order_acquire) & word::verdict) == 0 && try_hold(c)) {
           c.next = nullptr;

@@ -2,6 +2,8 @@
 
 #include <heed/error.hpp>
 
+#include "tree.hpp"
+
 #include <system_error>
 #include <utility>
 
@@ -121,12 +123,14 @@ void process_scheduler::keep_time() noexcept {
 // A child process has this thread's contexts, and none of the other threads. Deadlines that were armed before wait
 // until the child arms one of its own and so starts the timer thread anew.
 void process_scheduler::before_fork() noexcept {
+  merges.lock();
   the_process_scheduler().lock_.lock();
   the_process_scheduler().threads_.before_fork();
 }
 void process_scheduler::after_fork_in_parent() noexcept {
   the_process_scheduler().threads_.after_fork_in_parent();
   the_process_scheduler().lock_.unlock();
+  merges.unlock();
 }
 void process_scheduler::after_fork_in_child() noexcept {
   auto& self = the_process_scheduler();
@@ -134,6 +138,7 @@ void process_scheduler::after_fork_in_child() noexcept {
   self.started_ = false;
   self.asleep_until_ = time_point::min();
   self.lock_.unlock();
+  merges.unlock();
 }
 
 }  // namespace heed::inline v0

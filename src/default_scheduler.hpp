@@ -21,6 +21,8 @@ class process_scheduler final : public scheduler {
   executor& threads() noexcept { return threads_; }
   // The body of the timer thread.
   void keep_time() noexcept;
+  // Has fork() take the locks of the process, from now on.
+  static void prepare_for_fork();
 
  private:
   // With the lock held: takes up to a batch of due timers, linked by next.
@@ -28,7 +30,6 @@ class process_scheduler final : public scheduler {
   static void before_fork() noexcept;
   static void after_fork_in_parent() noexcept;
   static void after_fork_in_child() noexcept;
-  static void prepare_for_fork();
 
   futex_lock lock_;  // guards all below but threads_
   timer_wheel wheel_;

@@ -24,22 +24,7 @@ constexpr std::size_t value_align(const value_type& t) noexcept {
 // reaches it.
 void link(cancel_node& n) noexcept {
   cancel_node* above = scope_above(n.parent);
-  if (!above) return;
-  {
-    const locked guard(above->lock);
-    if (open(*above)) {
-      if (!above->children) {
-        n.next = n.prev = above->children = &n;
-      } else {
-        n.next = above->children;
-        n.prev = n.next->prev;
-        n.prev->next = n.next->prev = &n;
-      }
-      n.linked = true;
-      return;
-    }
-  }
-  inherit(n, *above);
+  if (above && !link(*above, n)) inherit(n, *above);
 }
 
 // What a new cancelable node under `parent` starts with: the context's handle and the cancel_func's, and that an
@@ -65,10 +50,14 @@ void* value_node::storage() noexcept {
 }
 
 cancel_node::cancel_node(kind k, const context& above, std::uint32_t handle_count) noexcept
-    : node(k, tree::of(above), handle_count), lookup(lookup_at(tree::of(above))) {
+    : cancel_node(k, above, handle_count, lookup_at(tree::of(above))) {
   const cancel_node* up_there = scope_above(parent);
   timed = k != kind::cancel || (up_there && up_there->timed);
 }
+
+cancel_node::cancel_node(kind k, const context& above, std::uint32_t handle_count,
+                         const node* finder) noexcept
+    : node(k, tree::of(above), handle_count), lookup(finder) {}
 
 deadline_node::deadline_node(const context& above, time_point when) noexcept
     : cancel_node(kind::deadline, above, first_handles(above)), timer(&deadline_node::on_step, when),
@@ -92,6 +81,7 @@ cancel_node* scope_above(const node* parent) noexcept {
     case kind::value: return node_of(static_cast<const value_node*>(parent)->within);
     case kind::cancel:
     case kind::deadline:
+    case kind::merge:
     case kind::custom: return static_cast<cancel_node*>(const_cast<node*>(parent));
     default: return nullptr;
   }
@@ -103,6 +93,7 @@ const node* lookup_at(const node* n) noexcept {
     case kind::value:
     case kind::custom: return n;
     case kind::cancel:
+    case kind::merge:
     case kind::deadline: return static_cast<const cancel_node*>(n)->lookup;
     case kind::detached: return static_cast<const detached_node*>(n)->lookup;
     default: return nullptr;
@@ -110,7 +101,11 @@ const node* lookup_at(const node* n) noexcept {
 }
 
 const node* lookup_above(const node* n) noexcept {
-  return n->what == kind::custom ? static_cast<const custom_node*>(n)->lookup : lookup_at(n->parent);
+  switch (n->what) {
+    case kind::merge: return nullptr;  // it has asked all above it
+    case kind::custom: return static_cast<const custom_node*>(n)->lookup;
+    default: return lookup_at(n->parent);
+  }
 }
 
 scheduler& scheduler_of(const node* n) noexcept {
@@ -128,6 +123,20 @@ bool open(cancel_node& n) noexcept {
   std::uint32_t w = n.word.load(std::memory_order_acquire);
   if ((w & (word::verdict | word::hooks)) == 0) w = word::raise(n, word::hooks);
   return (w & word::verdict) == 0;
+}
+
+bool link(cancel_node& above, cancel_node& child) noexcept {
+  const locked guard(above.lock);
+  if (!open(above)) return false;
+  if (!above.children) {
+    child.next = child.prev = above.children = &child;
+  } else {
+    child.next = above.children;
+    child.prev = child.next->prev;
+    child.prev->next = child.next->prev = &child;
+  }
+  child.linked = true;
+  return true;
 }
 
 void unlink(cancel_node& above, cancel_node& child) noexcept {

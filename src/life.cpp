@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 namespace heed::inline v0 {
 
@@ -51,10 +52,7 @@ namespace {
 // Takes everything apart that the node has, in an order in which nothing can come back to it. Its holds are 0:
 // a walk that still finds it on its parent's list leaves it alone (try_hold), and so does its timer.
 void destroy(cancel_node& n) noexcept {
-  if (cancel_node* above = scope_above(n.parent)) {
-    const locked guard(above->lock);
-    if (n.linked) unlink(*above, n);
-  }
+  leave(n);
   disarm(n);
   if (n.what == kind::custom && static_cast<custom_node&>(n).self)
     static_cast<custom_node&>(n).self->~custom_context();
@@ -63,7 +61,9 @@ void destroy(cancel_node& n) noexcept {
 
 void destroy(node* n) noexcept {
   switch (n->what) {
-    case kind::todo: return;
+    case kind::todo:
+    case kind::tether:
+    case kind::merge: return;  // drop() takes merges apart itself
     case kind::root:
       scheduler_use::remove(static_cast<root_node*>(n)->on);
       delete static_cast<root_node*>(n);
@@ -113,13 +113,35 @@ bool drop_unless_last(node& n) noexcept {
 }
 
 void drop(node* n) noexcept {
-  while (n && n->what != kind::todo) {  // I7: up in a loop
-    // release: what we did comes before the destruction; acquire: the destroyer sees what everybody did.
-    if (n->holds.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-    node* above = n->parent;
-    destroy(n);
-    n = above;
+  merge_node* half = nullptr;  // merges that are gone but for their hold on the second parent, by `next`
+  for (;;) {
+    while (n && n->what != kind::todo) {  // I7: up in a loop
+      // release: what we did comes before the destruction; acquire: the destroyer sees what everybody did.
+      if (n->holds.fetch_sub(1, std::memory_order_acq_rel) != 1) break;
+      node* above = n->parent;
+      if (n->what == kind::merge) {
+        auto* m = static_cast<merge_node*>(n);
+        destroy(*static_cast<cancel_node*>(m));
+        m->next = std::exchange(half, m);
+      } else {
+        destroy(n);
+      }
+      n = above;
+    }
+    if (!half) return;
+    merge_node* m = std::exchange(half, static_cast<merge_node*>(half->next));
+    n = m->second.parent;
+    m->~merge_node();
+    deallocate(m, alignof(merge_node));
   }
+}
+
+void leave(cancel_node& n) noexcept {
+  if (cancel_node* above = scope_above(n.parent)) {
+    const locked guard(above->lock);
+    if (n.linked) unlink(*above, n);
+  }
+  if (n.what == kind::merge) leave(static_cast<merge_node&>(n).second);  // one deep
 }
 
 void release_handle(node* n) noexcept {
@@ -129,6 +151,7 @@ void release_handle(node* n) noexcept {
   switch (n->what) {
     case kind::todo:
     case kind::root:
+    case kind::tether:
     case kind::detached: break;
     case kind::value:
       if (cancel_node* within = node_of(static_cast<value_node*>(n)->within))
@@ -136,16 +159,15 @@ void release_handle(node* n) noexcept {
       break;
     case kind::cancel:
     case kind::deadline:
+    case kind::merge:
     case kind::custom: {
       auto* c = static_cast<cancel_node*>(n);
       const std::uint32_t w = c->word.load(std::memory_order_acquire);
-      if (w & word::settled) {
+      if ((w & word::settled) || (c->what == kind::merge && (w & word::inherited))) {
         // I3: a canceled child leaves its parent with its last handle, though its own children may keep it. One that
-        // is not settled yet stays until it is destroyed, so that a walk of the parent finds it and waits.
-        if (cancel_node* above = scope_above(c->parent)) {
-          const locked guard(above->lock);
-          if (c->linked) unlink(*above, *c);
-        }
+        // is not settled yet stays until it is destroyed, so that a walk of the parent finds it and waits. (A walk
+        // never waits for an inherited merge: M4.)
+        leave(*c);
       } else if (before == 1 && (w & word::verdict) == 0) {
         abandon(*c);
       }

@@ -24,6 +24,7 @@
 //   handles: contexts, cancel_funcs and cancelers on it, and one for each value context on it that has handles
 //            (a value has no word of its own: who holds the value holds the scope). Besides the number, two flags:
 //            up: an ancestor can still end it; source: an armed deadline or a custom source can.
+//            A merge has second_up besides, for the ancestors of its second parent.
 //            The number is 0: nobody has it in hand any more. All of it is 0: nothing can end it any more, so it
 //            is abandoned: its after_funcs are destroyed unrun, its children lose their `up`.
 //   holds:   what keeps the memory: one for all handles together, one for each child, callback and waiting
@@ -32,7 +33,8 @@
 // also excludes disarm(); destruction disarms before it frees. So neither can meet freed memory.
 //
 // Locks. A cancelable node's lock guards its two lists and its children's and callbacks' links and `linked`
-// flags. At most one node's lock is held at a time, and nothing is waited for meanwhile.
+// flags. At most one node's lock is held at a time, and nothing is waited for meanwhile. The one lock that may be
+// held before is the merges' (merge.cpp).
 #pragma once
 
 #include <heed/callback.hpp>
@@ -49,12 +51,13 @@
 
 namespace heed::inline v0 {
 
-enum class kind : std::uint8_t { todo, root, value, detached, cancel, deadline, custom };
+enum class kind : std::uint8_t { todo, root, value, detached, cancel, deadline, custom, merge, tether };
 
 struct node {
-  static constexpr std::uint32_t up = 1U << 31;      // in handles: see above
-  static constexpr std::uint32_t source = 1U << 30;  // in handles: see above
-  static constexpr std::uint32_t number = source - 1;
+  static constexpr std::uint32_t up = 1U << 31;         // in handles: see above
+  static constexpr std::uint32_t source = 1U << 30;     // in handles: see above
+  static constexpr std::uint32_t second_up = 1U << 29;  // in handles: see above
+  static constexpr std::uint32_t number = second_up - 1;
 
   // Starts with these handles, and their one hold; holds the parent.
   node(kind k, node* above, std::uint32_t handle_count) noexcept;
@@ -98,9 +101,10 @@ struct detached_node : node {
 // with_cancel(), and the base of all that has a word.
 struct cancel_node : scope, node {
   cancel_node(kind k, const context& above, std::uint32_t handle_count) noexcept;
+  cancel_node(kind k, const context& above, std::uint32_t handle_count, const node* finder) noexcept;
 
   futex_lock lock;
-  const node* const lookup;            // as detached_node's
+  const node* const lookup;            // as detached_node's; a merge's may be itself
   cancel_node* children = nullptr;     // circular; once done, the list of cancel.cpp's walk
   callback_base* callbacks = nullptr;  // circular
   cancel_node* next = nullptr;         // while linked, a sibling; afterwards the owner of a walk links it
@@ -126,6 +130,25 @@ struct custom_node : cancel_node {
   const std::size_t alignment;
   custom_context* self = nullptr;
   time_point when = time_point::max();  // its deadline, for those who ask; max: none
+};
+
+struct merge_node;
+
+// The place of a merge on the list of its second parent's scope. It has no state of its own: whoever takes it off
+// goes on with the merge.
+struct tether : cancel_node {
+  tether(merge_node& m, const context& second) noexcept : cancel_node(kind::tether, second, 0), of(m) {}
+  merge_node& of;
+};
+
+// merge(): a child of its first parent, tied to the second. The nodes to ask for values, where they come from both
+// parents, follow in the same allocation.
+struct merge_node : cancel_node {
+  merge_node(const context& a, const context& b, const node* finder, std::size_t count) noexcept;
+  const node** asked() noexcept;
+  tether second;
+  const std::size_t asked_count;
+  time_point when;  // the earlier deadline of the two; max: none
 };
 
 // --- life (life.cpp) ---
@@ -159,8 +182,18 @@ const node* lookup_above(const node* n) noexcept;
 scheduler& scheduler_of(const node* n) noexcept;
 // Makes sure that a cancel of `n` will visit its lists; false: too late, it is done. The lock is held.
 bool open(cancel_node& n) noexcept;
+// Puts a new child on its parent scope's list, where walks find it; false: too late, the scope is done.
+bool link(cancel_node& above, cancel_node& child) noexcept;
 // Takes a child off its parent scope's list. The scope's lock is held.
 void unlink(cancel_node& above, cancel_node& child) noexcept;
+
+// Takes a node off the lists of its parent scopes, wherever it still is on one.
+void leave(cancel_node& n) noexcept;
+
+// --- merge (merge.cpp) ---
+
+// Held while a scope is turned that a merge hangs below.
+extern futex_lock merges;
 
 // --- cancel (cancel.cpp) ---
 

@@ -20,6 +20,7 @@ inline constexpr std::uint32_t waiters = 1U << 5;         // somebody may be asl
 inline constexpr std::uint32_t hooks = 1U << 6;           // something was ever put on its lists
 inline constexpr std::uint32_t inherited = 1U << 7;       // an ancestor ended it: see cancel_node::decider
 inline constexpr std::uint32_t settled = 1U << 8;         // done, and everything below it is, too
+inline constexpr std::uint32_t merged = 1U << 9;          // a merge hangs somewhere below: see merge.cpp
 inline constexpr std::uint32_t generation_shift = 16;     // 16 bits: the fork generation that made the fd
 
 static_assert((verdict & claimed) == 0 && closing == 1U << 3);

@@ -165,3 +165,58 @@ TEST(Size, TenMillionInPassingLeaveNothing) {
   }
   EXPECT_FALSE(parent.done());
 }
+
+// Merges all the way down: through the first parent, through the second, and both ways from one to the next.
+TEST(Size, MillionMergesBuiltCanceledDropped) {
+  on_small_stack([] {
+    auto [root, cancel] = heed::with_cancel(heed::with_value(heed::background(), depth_key, 7));
+    auto [other, end] = heed::with_cancel(heed::background());
+    heed::context leaf = root;
+    for (int i = 0; i < million; ++i) {
+      auto [next, stop] = i % 3 == 0   ? heed::merge(leaf, other)
+                          : i % 3 == 1 ? heed::merge(other, leaf)
+                                       : heed::merge(leaf, leaf);
+      stop.release();
+      leaf = std::move(next);
+    }
+    EXPECT_EQ(*leaf.value(depth_key), 7);
+    EXPECT_FALSE(leaf.done());
+    EXPECT_TRUE(cancel("root"));
+    EXPECT_TRUE(leaf.done());
+    EXPECT_EQ(leaf.cause().message(), "root");
+    leaf = {};
+  });
+}
+
+TEST(Size, MillionMergesDroppedLive) {
+  on_small_stack([] {
+    auto [other, end] = heed::with_cancel(heed::background());
+    heed::context leaf;
+    for (int i = 0; i < million; ++i) {
+      auto [next, stop] = i % 2 == 0 ? heed::merge(leaf, other) : heed::merge(other, leaf);
+      stop.release();
+      leaf = std::move(next);
+    }
+    EXPECT_FALSE(leaf.done());
+  });
+}
+
+// No leak in either parent, however often it is used (compare case 18).
+TEST(Size, ManyMergesUnderTwoParentsLeaveNothing) {
+  auto [a, cancel_a] = heed::with_cancel(heed::background());
+  auto [b, cancel_b] = heed::with_cancel(heed::background());
+  const auto in_passing = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      auto [ctx, cancel] = heed::merge(a, b);
+      if (i % 2 == 0) cancel();
+      auto [again, end] = heed::merge(b, ctx);
+      heed::after_func(again, [] {});
+    }
+  };
+  in_passing(1000);
+  const std::size_t before = resident_bytes();
+  in_passing(million / 4);
+  if (!under_asan) {
+    EXPECT_LT(resident_bytes(), before + (8U << 20));
+  }
+}

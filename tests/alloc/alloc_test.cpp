@@ -101,6 +101,7 @@ TEST(Allocs, PerOperation) {
             }),
             1);
   EXPECT_EQ(allocations([&parent] { static_cast<void>(heed::without_cancel(parent)); }), 1);
+  EXPECT_EQ(allocations([&parent] { auto c = heed::merge(parent, heed::background()); }), 1);
   EXPECT_EQ(allocations([&parent] { const heed::cancel_callback cb(parent, [] {}); }), 0);
   EXPECT_EQ(allocations([&parent] { heed::after_func(parent, [] {})(); }), 1);
   EXPECT_EQ(allocations([] {
@@ -126,6 +127,7 @@ TEST(Allocs, CancelingNeverAllocates) {
   for (int i = 0; i < 300; ++i) {
     below.push_back(heed::with_cancel(i % 3 ? below.back().ctx : parent));
     below.push_back(heed::with_timeout(below.back().ctx, 1h));
+    below.push_back(heed::merge(below.back().ctx, parent));
   }
   const heed::cancel_callback cb(below.back().ctx, [] {});
   heed::after_func(below.back().ctx, [] {});
@@ -156,6 +158,11 @@ TEST(Allocs, EveryFailureLeavesEverythingAsItWas) {
       {"with_value", [&parent] { auto c = heed::with_value(parent, number, 1); }},
       {"with_value, over-aligned", [&parent] { auto c = heed::with_value(parent, wide_key, wide{}); }},
       {"without_cancel", [&parent] { auto c = heed::without_cancel(parent); }},
+      {"merge",
+       [&parent] {
+         auto c =
+             heed::merge(heed::with_value(parent, number, 1), heed::with_value(parent, wide_key, wide{}));
+       }},
       {"after_func", [&parent] { heed::after_func(parent, [big = std::string(100, 'x')] {}); }},
       {"cause",
        [&parent] {

@@ -5,6 +5,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 using namespace std::chrono_literals;
 
 namespace {
@@ -96,4 +99,74 @@ TEST(Tree, HandlesOfAValueCountAsOneOnItsScope) {
   }
   EXPECT_EQ(n.handles, 2U);
   EXPECT_EQ(n.holds, 1U);
+}
+
+// Which entries are on whose list: a merge is a child of its first parent, a tether stands for it at the second.
+TEST(Tree, MergeLeavesBothParents) {
+  auto [a, cancel_a] = heed::with_cancel(heed::background());
+  auto [b, cancel_b] = heed::with_cancel(heed::background());
+  {
+    auto merged = heed::merge(a, b);
+    EXPECT_EQ(children_of(a), 1);
+    EXPECT_EQ(children_of(b), 1);
+    auto same = heed::merge(a, a);
+    EXPECT_EQ(children_of(a), 2) << "no tether where both are one";
+    auto child = heed::with_cancel(merged.ctx);
+    merged.cancel();
+    merged = {};
+    EXPECT_EQ(children_of(a), 1) << "ended and dropped, it has left, though its child needs it";
+    EXPECT_EQ(children_of(b), 0);
+  }
+  EXPECT_EQ(children_of(a), 0);
+  EXPECT_EQ(children_of(b), 0);
+  auto merged = heed::merge(a, b);
+  cancel_a();
+  EXPECT_EQ(children_of(b), 1) << "the other parent's walk has not come to it";
+  merged = {};
+  EXPECT_EQ(children_of(b), 0);
+}
+
+// M2: below a scope whose end is under way, and which was claimed without the merges' lock, merge() waits for it.
+TEST(Tree, MergeWaitsForAWalkThatIsUnderWay) {
+  auto root = heed::with_cancel(heed::background());
+  auto other = heed::with_cancel(heed::background());
+  auto last = heed::with_cancel(root.ctx);
+  auto first = heed::with_cancel(root.ctx);
+  auto below_first = heed::with_cancel(first.ctx);
+  auto below_last = heed::with_cancel(last.ctx);
+  node_of(first.ctx).lock.lock();  // here the walk stops
+  node_of(last.ctx).lock.lock();
+  std::thread walking([&root] { root.cancel("root"); });
+  while (!root.ctx.err()) std::this_thread::yield();
+  std::atomic<bool> returned{false};
+  std::thread merging([&] {
+    auto m = heed::merge(other.ctx, below_last.ctx);
+    returned = true;
+    EXPECT_TRUE(m.ctx.done()) << "it hangs below a walk that does not expect it";
+  });
+  // Until it has returned, or sleeps until the scope is settled.
+  while (!returned && (node_of(root.ctx).word.load() & heed::word::waiters) == 0) std::this_thread::yield();
+  EXPECT_FALSE(returned);
+  node_of(first.ctx).lock.unlock();
+  node_of(last.ctx).lock.unlock();
+  walking.join();
+  merging.join();
+}
+
+TEST(Tree, OnlyWhatHasAMergeBelowIsMarked) {
+  auto [root, cancel_root] = heed::with_cancel(heed::background());
+  auto [a, cancel_a] = heed::with_cancel(root);
+  auto [b, cancel_b] = heed::with_cancel(heed::background());
+  auto [beside, cancel_beside] = heed::with_cancel(root);
+  auto merged = heed::merge(a, b);
+  auto below = heed::with_cancel(merged.ctx);
+  const auto marked = [](const heed::context& c) {
+    return (node_of(c).word.load() & heed::word::merged) != 0;
+  };
+  EXPECT_TRUE(marked(root));
+  EXPECT_TRUE(marked(a));
+  EXPECT_TRUE(marked(b));
+  EXPECT_FALSE(marked(beside));
+  EXPECT_FALSE(marked(merged.ctx));
+  EXPECT_FALSE(marked(below.ctx));
 }

@@ -1,0 +1,110 @@
+// Contexts with two parents.
+//
+// A merge is a child of its first parent, like any other; to the second it is tied: a tether stands for it on the
+// list of that parent's scope. So two walks may meet one merge, each may have turned a merge that the other one
+// still has to see done, and waits for each other as in cancel.cpp could go round in a circle. Therefore:
+//
+//  M1  Every scope at or above a parent of a merge has the bit `merged` in its word, before the merge is on a list.
+//  M2  Whoever ends a scope with that bit holds the lock `merges` from before its claim until all below is done, and
+//      runs nothing foreign meanwhile. So such walks come one after the other, and only they meet merges: who claims
+//      a scope that has not got the bit yet is met by mark(), which waits until that one has settled it; the new
+//      merge is then born done.
+//  M3  Waiting with that lock held ends: what is waited for is a scope that was claimed without the bit. Its walk
+//      meets no merge (M2), so it neither needs the lock nor goes in a circle.
+//  M4  A merge that is inherited already was turned by a walk that is over, or by the very walk that looks, which
+//      has it on its list of work: nobody waits for it.
+#include "default_scheduler.hpp"
+#include "tree.hpp"
+
+#include <algorithm>
+#include <new>
+#include <vector>
+
+namespace heed::inline v0 {
+
+constinit futex_lock merges;
+
+merge_node::merge_node(const context& a, const context& b, const node* finder, std::size_t count) noexcept
+    : cancel_node(kind::merge, a, 2, count > 0 ? this : finder), second(*this, b), asked_count(count),
+      when(std::min(a.deadline().value_or(time_point::max()), b.deadline().value_or(time_point::max()))) {
+  timed = when != time_point::max();
+}
+
+const node** merge_node::asked() noexcept {
+  return reinterpret_cast<const node**>(reinterpret_cast<char*>(this) +
+                                        extra_offset(sizeof(merge_node), alignof(merge_node)));
+}
+
+namespace {
+
+// Appends the nodes that a lookup from `n` upward would ask, in that order, each key and each custom context once.
+void collect(std::vector<const node*>& asked, const node* n) {
+  const auto add = [&](const node* one) {
+    for (const node* known : asked) {
+      if (known == one) return;
+      if (known->what == kind::value && one->what == kind::value &&
+          static_cast<const value_node*>(known)->key == static_cast<const value_node*>(one)->key) {
+        return;  // hidden
+      }
+    }
+    asked.push_back(one);
+  };
+  for (; n; n = lookup_above(n)) {
+    if (n->what != kind::merge) {
+      add(n);
+      continue;
+    }
+    auto& m = const_cast<merge_node&>(static_cast<const merge_node&>(*n));
+    std::for_each_n(m.asked(), m.asked_count, add);
+  }
+}
+
+// M1, for all at or above `n`. The merges' lock is held.
+void mark(cancel_node* n) noexcept {
+  for (; n; n = scope_above(n->parent)) {
+    const std::uint32_t w = word::raise(*n, word::merged);
+    if (w & word::merged) return;  // and so is all above it
+    // M3: claimed, and not by an ancestor.
+    if ((w & (word::claimed | word::verdict)) && !(w & word::inherited)) word::await(*n, word::settled);
+    if (n->what == kind::merge) return;  // what is above has been marked since its birth
+  }
+}
+
+}  // namespace
+
+cancelable merge(const context& a, const context& b, std::source_location where) {
+  // Values are looked up in the first parent, then in the second: one that adds nothing is passed over. Else what
+  // to ask is laid down here, once, so that no lookup needs to come back from one way up to try the other (I7).
+  const node* const of_a = lookup_at(tree::of(a));
+  const node* const of_b = lookup_at(tree::of(b));
+  std::vector<const node*> asked;
+  if (of_a && of_b && of_a != of_b) {
+    collect(asked, of_a);
+    const std::size_t first = asked.size();
+    collect(asked, of_b);
+    if (asked.size() == first) asked.clear();
+  }
+  cancel_node* const scope_a = node_of(tree::scope_of(a));
+  cancel_node* const scope_b = node_of(tree::scope_of(b));
+  process_scheduler::prepare_for_fork();
+  auto* m = ::new (allocate(sizeof(merge_node), asked.size() * sizeof(node*), alignof(merge_node)))
+      merge_node(a, b, of_a ? of_a : of_b, asked.size());
+  std::copy(asked.begin(), asked.end(), m->asked());
+
+  const locked guard(merges);
+  mark(scope_a);
+  mark(scope_b);
+  // M2: from here on, while the lock is held, nothing can end either.
+  if (a.done() || b.done()) {
+    inherit(*m, a.done() ? *scope_a : *scope_b);
+    return tree::make(m, where);
+  }
+  const bool tied = scope_b && scope_b != scope_a;
+  // relaxed: nobody else has it yet.
+  m->handles.fetch_or((scope_a ? node::up : 0) | (tied ? node::second_up : 0), std::memory_order_relaxed);
+  if (scope_a) link(*scope_a, *m);
+  if (tied) link(*scope_b, m->second);
+  return tree::make(m, where);
+}
+
+}  // namespace heed::inline v0
