@@ -1,5 +1,6 @@
 // Making contexts: the roots, with_cancel, with_deadline, without_cancel, with_value, with_custom; and the
 // cancel_func and canceler that go with them.
+#include "track.hpp"
 #include "tree.hpp"
 
 #include <algorithm>
@@ -155,12 +156,15 @@ context todo() noexcept {
   return tree::make(&only.value, &never_ending);
 }
 
-context background(scheduler& s) {
-  return tree::make(new root_node(s), &never_ending);
+context background(scheduler& s, std::source_location where) {
+  auto* n = new root_node(s);
+  track::made(*n, where);
+  return tree::make(n, &never_ending);
 }
 
 cancelable with_cancel(const context& parent, std::source_location where) {
   auto* n = new cancel_node(kind::cancel, parent, first_handles(parent));
+  track::made(*n, where);
   link(*n);
   return tree::make(n, where);
 }
@@ -169,6 +173,7 @@ cancelable with_deadline(const context& parent, time_point when, error cause, st
   if (const auto earlier = parent.deadline(); earlier && *earlier < when) return with_cancel(parent, where);
   auto* n = new deadline_node(parent, when);
   cancelable made = tree::make(n, where);
+  track::made(*n, where);
   n->cause = std::move(cause);
   n->place = where;
   if (parent.done()) {
@@ -199,8 +204,10 @@ cancelable with_deadline(const context& parent, time_point when, error cause, st
   return made;
 }
 
-context without_cancel(const context& parent, std::source_location) {
-  return tree::make(new detached_node(tree::of(parent)), &never_ending);
+context without_cancel(const context& parent, std::source_location where) {
+  auto* n = new detached_node(tree::of(parent));
+  track::made(*n, where);
+  return tree::make(n, &never_ending);
 }
 
 value_slot::value_slot(const context& parent, const key_base& k, const value_type& type)
@@ -221,9 +228,10 @@ void* value_slot::storage() const noexcept {
   return static_cast<value_node*>(node_)->storage();
 }
 
-context value_slot::commit() && noexcept {
+context value_slot::commit(std::source_location where) && noexcept {
   // The value's handles count as one on its scope.
   if (cancel_node* within = node_of(tree::scope_of(parent_))) retain_handle(*within);
+  track::made(*node_, where);
   return tree::make(std::exchange(node_, nullptr), tree::scope_of(parent_));
 }
 
@@ -247,6 +255,7 @@ cancelable custom_slot::commit(custom_context& self, std::source_location where)
   n->self = &self;
   n->when =
       std::min(self.deadline().value_or(time_point::max()), parent_.deadline().value_or(time_point::max()));
+  track::made(*n, where);
   link(*n);
   return tree::make(n, where);
 }

@@ -1,4 +1,5 @@
 // How long nodes live: the two counts of tree.hpp.
+#include "track.hpp"
 #include "tree.hpp"
 
 #include <algorithm>
@@ -60,6 +61,7 @@ void destroy(cancel_node& n) noexcept {
 }
 
 void destroy(node* n) noexcept {
+  track::gone(*n);
   switch (n->what) {
     case kind::todo:
     case kind::tether:

@@ -4,6 +4,7 @@
 #include <heed/time.hpp>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 namespace heed::inline v0::os {
@@ -34,6 +35,10 @@ void close_event(int fd) noexcept;
 std::uint32_t fork_generation() noexcept;
 // Has these called around every fork(), from now on.
 void at_fork(void (*before)(), void (*in_parent)(), void (*in_child)());
+// The same; 0, or the errno that tells why not.
+int try_at_fork(void (*before)(), void (*in_parent)(), void (*in_child)()) noexcept;
+// Writes it all to the standard error stream, as far as that is possible.
+void write_error(const char* text, std::size_t size) noexcept;
 
 // Starts a detached thread with all signals blocked but those of its own faults; 0, or the errno that tells why not.
 int start_thread(void (*body)()) noexcept;

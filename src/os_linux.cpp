@@ -133,10 +133,26 @@ std::uint32_t fork_generation() noexcept {
 }
 
 void at_fork(void (*before)(), void (*in_parent)(), void (*in_child)()) {
-  if (const int e = ::pthread_atfork(before, in_parent, in_child)) {
+  if (const int e = try_at_fork(before, in_parent, in_child)) {
     errno = e;
     fail("heed: pthread_atfork");
   }
+}
+
+int try_at_fork(void (*before)(), void (*in_parent)(), void (*in_child)()) noexcept {
+  return ::pthread_atfork(before, in_parent, in_child);
+}
+
+void write_error(const char* text, std::size_t size) noexcept {
+  const int kept = errno;
+  while (size > 0) {
+    const ssize_t written = ::write(STDERR_FILENO, text, size);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) break;
+    text += written;
+    size -= static_cast<std::size_t>(written);
+  }
+  errno = kept;
 }
 
 int start_thread(void (*body)()) noexcept {

@@ -1,7 +1,8 @@
 // What a context tells: cause, deadline, values, where it ended, and its text.
+#include "text.hpp"
 #include "tree.hpp"
 
-#include <cstdio>
+#include <cstddef>
 #include <ostream>
 #include <vector>
 
@@ -56,23 +57,32 @@ time_point context::now() const noexcept {
   return scheduler_of(node_).now();
 }
 
-namespace {
-
-// "in 1.500s" or "1.500s ago".
-std::string relative(time_point when, time_point now) {
-  if (when == time_point::max()) return "never";
-  const std::chrono::duration<double> left = std::chrono::duration<double>(when.time_since_epoch()) -
-                                             std::chrono::duration<double>(now.time_since_epoch());
-  char text[64];
-  std::snprintf(text, sizeof text, left.count() < 0 ? "%.3fs ago" : "in %.3fs",
-                left.count() < 0 ? -left.count() : left.count());
-  return text;
+std::string seconds(std::int64_t ns) {
+  // Whole numbers: what printf makes of a fraction depends on the locale.
+  const std::uint64_t ms =
+      (static_cast<std::uint64_t>(ns < 0 ? -(ns + 1) : ns) + (ns < 0 ? 1U : 0U) + 500'000) / 1'000'000;
+  std::string digits = std::to_string(ms % 1000);
+  digits.insert(0, 3 - digits.size(), '0');
+  return (ns < 0 ? "-" : "") + std::to_string(ms / 1000) + '.' + digits + 's';
 }
 
-std::string way_to(const node* end, time_point now, bool inside);
+std::int64_t left(time_point when, time_point now) noexcept {
+  std::int64_t ns = 0;
+  if (!__builtin_sub_overflow(when.time_since_epoch().count(), now.time_since_epoch().count(), &ns))
+    return ns;
+  return (when < now ? duration::min() : duration::max()).count();
+}
 
-// Inside: within the text of a merge.
-std::string step_to(const node& n, time_point now, bool inside) {
+std::string relative(time_point when, time_point now) {
+  if (when == time_point::max()) return "never";
+  const std::int64_t ns = left(when, now);
+  return ns < 0 ? seconds(ns).substr(1) + " ago" : "in " + seconds(ns);
+}
+
+namespace {
+
+// A merge tells of its second parent, but within the text of one no more: they would grow without bounds.
+std::string step_to(const node& n, time_point now, contents shown, bool within_merge) {
   switch (n.what) {
     case kind::todo: return "todo";
     case kind::root: return "background";
@@ -81,35 +91,51 @@ std::string step_to(const node& n, time_point now, bool inside) {
     case kind::deadline:
       return "with_deadline(" + relative(static_cast<const deadline_node&>(n).when(), now) + ")";
     case kind::custom: return static_cast<const custom_node&>(n).self->name();
-    case kind::merge:  // one deep: merges of merges would grow without bounds
-      return "merge(" +
-             (inside ? "..." : way_to(static_cast<const merge_node&>(n).second.parent, now, true)) + ")";
+    case kind::merge: {
+      if (within_merge) return "merge(...)";
+      const auto second = way_up(static_cast<const merge_node&>(n).second.parent);
+      return "merge(" + way_text(second, now, shown, second.size(), true) + ")";
+    }
     case kind::tether: break;
     case kind::value: {
       auto& v = static_cast<const value_node&>(n);
-      return std::string("with_value(") + v.key->name() + ", " +
-             v.type->print(const_cast<value_node&>(v).storage()) + ")";
+      std::string text = std::string("with_value(") + v.key->name();
+      if (shown == contents::shown) text += ", " + v.type->print(const_cast<value_node&>(v).storage());
+      return text + ")";
     }
   }
   return {};
 }
 
-std::string way_to(const node* end, time_point now, bool inside) {
-  std::vector<const node*> way;
-  for (const node* n = end; n; n = n->parent) way.push_back(n);
+}  // namespace
+
+std::string way_text(std::span<const node* const> up, time_point now, contents shown, std::size_t most,
+                     bool within_merge) {
   std::string text;
-  if (way.empty() || (way.back()->what != kind::root && way.back()->what != kind::todo)) text = "background";
-  for (auto n = way.rbegin(); n != way.rend(); ++n) {
+  const std::size_t left_out = up.size() > most ? up.size() - most : 0;
+  for (std::size_t i = 0; i < up.size(); ++i) {
+    if (left_out > 0 && i == most / 2) {
+      text += ".(" + std::to_string(left_out) + " more)";
+      i += left_out;
+    }
     if (!text.empty()) text += '.';
-    text += step_to(**n, now, inside);
+    const node* n = up[up.size() - 1 - i];
+    text += n ? step_to(*n, now, shown, within_merge) : "background";
   }
   return text;
 }
 
-}  // namespace
+std::vector<const node*> way_up(const node* n) {
+  std::vector<const node*> way;
+  for (; n; n = n->parent) way.push_back(n);
+  if (way.empty() || (way.back()->what != kind::root && way.back()->what != kind::todo))
+    way.push_back(nullptr);
+  return way;
+}
 
 std::string context::to_string() const {
-  return way_to(node_, now(), false);
+  const auto way = way_up(node_);
+  return way_text(way, now(), contents::shown, way.size());
 }
 
 std::ostream& operator<<(std::ostream& out, const context& ctx) {

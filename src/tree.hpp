@@ -46,6 +46,7 @@
 #include "word.hpp"
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <source_location>
 
@@ -238,6 +239,12 @@ class tree {
   // Takes the after_funcs off the list, the lock being held, linked by next_; null: none.
   static callback_base* take_detached(cancel_node& n) noexcept;
   static void tell_abandoned(callback_base* list) noexcept;
+  // How many cancel_callbacks and after_funcs are on the list; the lock is held (inspect.cpp).
+  struct tally {
+    std::size_t callbacks = 0;
+    std::size_t functions = 0;
+  };
+  static tally count_callbacks(const cancel_node& n) noexcept;
 };
 
 }  // namespace heed::inline v0

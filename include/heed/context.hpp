@@ -195,7 +195,7 @@ inline context background() noexcept {
 HEED_API context todo() noexcept;
 /// A root whose deadlines and after_funcs run on `s`, which must outlive every context below (its destructor
 /// checks). Otherwise like background(). Throws `std::bad_alloc`.
-HEED_API context background(scheduler& s);
+HEED_API context background(scheduler& s, std::source_location where = std::source_location::current());
 
 /// Cancels a context, from anywhere: a copyable function object, made by cancel_func::share(). Fits
 /// `std::function<void()>`. Its scope ends nothing and keeps nothing from ending; it keeps the context's memory,
@@ -358,7 +358,7 @@ class HEED_API value_slot {
   value_slot& operator=(const value_slot&) = delete;
   ~value_slot();  // frees the storage, unless it was committed
   void* storage() const noexcept;
-  context commit() && noexcept;
+  context commit(std::source_location where) && noexcept;
 
  private:
   const context& parent_;
@@ -373,10 +373,9 @@ template <class T, class V = T>
   requires std::constructible_from<T, V> && (!std::same_as<std::remove_cvref_t<V>, std::in_place_t>)
 context with_value(const context& parent, const key<T>& k, V&& value,
                    std::source_location where = std::source_location::current()) {
-  static_cast<void>(where);
   value_slot slot(parent, k, value_type_of<T>);
   ::new (slot.storage()) T(std::forward<V>(value));
-  return std::move(slot).commit();
+  return std::move(slot).commit(where);
 }
 /// As above, the value made in place from `args`: for types that do not move.
 template <class T, std::same_as<std::in_place_t> InPlace, class... Args>
@@ -384,7 +383,7 @@ template <class T, std::same_as<std::in_place_t> InPlace, class... Args>
 context with_value(const context& parent, const key<T>& k, InPlace, Args&&... args) {
   value_slot slot(parent, k, value_type_of<T>);
   ::new (slot.storage()) T(std::forward<Args>(args)...);
-  return std::move(slot).commit();
+  return std::move(slot).commit(std::source_location());
 }
 /// Refused: a temporary key is gone before the context.
 template <class T, class... Rest>

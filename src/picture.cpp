@@ -1,0 +1,347 @@
+#include "picture.hpp"
+
+#include "track.hpp"
+
+#include <algorithm>
+#include <unordered_map>
+#include <utility>
+
+namespace heed::inline v0 {
+
+parent_list parents_of(const node& n) noexcept {
+  return {{n.parent, nullptr}, 1};
+}
+
+tree::tally tree::count_callbacks(const cancel_node& n) noexcept {
+  tally sum;
+  const callback_base* c = n.callbacks;
+  if (!c) return sum;
+  do {
+    ++(c->detached_ ? sum.functions : sum.callbacks);
+    c = c->next_;
+  } while (c != n.callbacks);
+  return sum;
+}
+
+namespace {
+
+using index = std::unordered_map<const node*, std::size_t>;
+
+// How many children are taken in one go while their parent's lock is held, as in cancel.cpp.
+constexpr std::size_t batch = 64;
+
+// Keeps what a walk has found, until it is over.
+class pins {
+ public:
+  pins() = default;
+  pins(const pins&) = delete;
+  pins& operator=(const pins&) = delete;
+  ~pins() {
+    for (node* n : held_) drop(n);  // may run foreign code: we hold no lock
+  }
+  // Makes room for this many more. Throws std::bad_alloc.
+  void room(std::size_t more) {
+    if (held_.capacity() - held_.size() < more)
+      held_.reserve(std::max(2 * held_.capacity(), held_.size() + more));
+  }
+  bool add(node& n) noexcept {
+    if (!try_hold(n)) return false;  // it is being destroyed
+    held_.push_back(&n);
+    return true;
+  }
+
+ private:
+  std::vector<node*> held_;
+};
+
+// The children of a context, pinned, a batch at a time: others wait for a batch at most, and nothing is allocated
+// under the lock.
+//
+// Between two batches the list changes: children go, from anywhere, and new ones come, at its end. We go on behind
+// the last child we have that is still on the list. What we took after that one has gone, so what now follows it is
+// new to us: none is met twice. We stop at what was the last one when we began. Should that one have gone, the last
+// one now will do, but not for ever: else who makes children faster than we look could keep us here.
+class children {
+ public:
+  children(cancel_node& of, pins& kept) noexcept : of_(of), kept_(kept) {}
+
+  // Adds some to `found`; false: these were the last. Throws std::bad_alloc.
+  bool take(std::vector<cancel_node*>& found) {
+    kept_.room(batch + 1);
+    std::array<cancel_node*, batch> fresh{};
+    std::size_t n = 0;
+    bool more = false;
+    {
+      const locked guard(of_.lock);
+      // Of one that is done, the list is another's: of the walk that ends it (cancel.cpp). The verdict comes before
+      // the walk takes this lock; so while we have it and see none, the list is whole.
+      if ((of_.word.load(std::memory_order_acquire) & word::verdict) || !of_.children || !choose_last())
+        return false;
+      while (!trail_.empty() && !trail_.back()->linked) trail_.pop_back();
+      cancel_node* c = trail_.empty() ? of_.children : trail_.back()->next;
+      if (!trail_.empty() && c == of_.children) return false;  // round once
+      for (more = true; more && n < batch; c = c->next) {
+        if (kept_.add(*c)) fresh[n++] = c;
+        more = c != last_ && c->next != of_.children;
+      }
+    }
+    found.insert(found.end(), fresh.begin(), fresh.begin() + static_cast<std::ptrdiff_t>(n));
+    if (more) trail_.insert(trail_.end(), fresh.begin(), fresh.begin() + static_cast<std::ptrdiff_t>(n));
+    return more;
+  }
+
+ private:
+  bool choose_last() noexcept {
+    if (last_ && last_->linked) return true;
+    if (++choices_ > 16) return false;
+    last_ = of_.children->prev;
+    while (!kept_.add(*last_)) {
+      if (last_ == of_.children) return false;
+      last_ = last_->prev;
+    }
+    return true;
+  }
+
+  cancel_node& of_;
+  pins& kept_;
+  std::vector<cancel_node*> trail_;
+  cancel_node* last_ = nullptr;
+  int choices_ = 0;
+};
+
+// What a node tells without foreign code and without an allocation. The node is kept by the caller, by a pin or by
+// the registry's lock.
+void read(seen& s, const node* of) noexcept {
+  s.of = of;
+  s.never_ends = true;
+  s.above.count = 0;
+  if (!of) {
+    s.what = kind::root;
+    return;
+  }
+  auto& n = const_cast<node&>(*of);
+  s.what = n.what;
+  s.foreign_clock = n.own_scheduler;
+  if (n.what == kind::todo) return;
+  s.handles = n.handles.load(std::memory_order_relaxed) & node::number;  // relaxed: only printed
+  if (n.what == kind::root) return;
+  s.above = parents_of(n);
+  cancel_node* within = scope_above(&n);
+  if (!within) return;
+  s.never_ends = false;
+  // acquire: cause, place and decider were written before the verdict.
+  const std::uint32_t w = within->word.load(std::memory_order_acquire);
+  s.verdict = w & word::verdict;
+  if (w & word::closing && s.verdict) within->close();  // I1: who reads it here may poll there
+  if (s.verdict) {
+    const cancel_node& by = decider_of(*within);
+    s.cause = by.cause;
+    s.ended = by.place;
+    if (&by != static_cast<const node*>(&n)) s.decider = &by;
+  }
+  if (n.what == kind::value) return;
+  {
+    const locked guard(within->lock);
+    s.hooks = tree::count_callbacks(*within);
+  }
+  if (n.what == kind::deadline) {
+    s.timed = true;
+    s.when = static_cast<const deadline_node&>(n).when();
+  } else if (n.what == kind::custom) {
+    s.when = static_cast<const custom_node&>(n).when;
+    s.timed = s.when != time_point::max();
+  }
+}
+
+// The nearest context above that is in the picture, through values that are not; nowhere: something else comes first.
+// Names the values on the way.
+std::size_t climb(const node* from, const index& known, std::vector<std::string>* values) {
+  for (;; from = from->parent) {
+    if (const auto at = known.find(from); at != known.end()) return at->second;
+    if (!from || from->what != kind::value) return nowhere;
+    if (values) values->push_back(static_cast<const value_node*>(from)->key->name());
+  }
+}
+
+// Untracked: down the lists of children, breadth first.
+void walk_down(picture& p, const context& root) {
+  pins kept;
+  index known;
+  std::vector<cancel_node*> found;
+  read(p.contexts.emplace_back(), tree::of(root));
+  known.emplace(tree::of(root), 0);
+  for (std::size_t at = 0; at < p.contexts.size(); ++at) {
+    const node* n = p.contexts[at].of;
+    cancel_node* s = scope_above(n);
+    if (!s) continue;
+    found.clear();
+    for (children all(*s, kept); all.take(found);) {}
+    for (cancel_node* c : found) {
+      // Where the root is a value, its scope has other children too.
+      const parent_list above = parents_of(*c);
+      const bool below = std::any_of(above.begin(), above.end(),
+                                     [&](const node* up) { return climb(up, known, nullptr) == at; });
+      if (!below || !known.emplace(c, p.contexts.size()).second) continue;
+      read(p.contexts.emplace_back(), c);
+    }
+  }
+  for (std::size_t at = 0; at < p.contexts.size(); ++at) {
+    seen& s = p.contexts[at];
+    if (at > 0) {
+      for (std::size_t i = 0; i < s.above.count; ++i) {
+        std::vector<std::string> on_the_way;
+        s.parent[i] = climb(s.above.node_of[i], known, &on_the_way);
+        if (s.parent[i] != nowhere) s.values.insert(s.values.end(), on_the_way.rbegin(), on_the_way.rend());
+      }
+    }
+    if (s.what == kind::value)
+      s.values.insert(s.values.begin(), static_cast<const value_node*>(s.of)->key->name());
+    if (s.what == kind::custom) s.name = static_cast<const custom_node*>(s.of)->self->name();
+    if (const auto by = known.find(s.decider); s.decider && by != known.end()) s.ended_by = by->second;
+  }
+}
+
+// Tracked: a copy of the registry. One lock of it, in which nothing is allocated: what there is no room for makes us
+// begin anew.
+void copy_all(picture& p) {
+  track::totals room;
+  for (bool whole = false; !whole;) {
+    {
+      const track::reading list;
+      room = list.sum();
+    }
+    p.contexts.clear();  // may run foreign code: the ends of causes
+    p.contexts.reserve(room.contexts + room.contexts / 8 + 64);
+    p.names.clear();
+    p.names.reserve(room.bytes + room.bytes / 8 + 4096);
+    const track::reading list;
+    const track::totals sum = list.sum();
+    if (sum.contexts > p.contexts.capacity() || sum.bytes > p.names.capacity()) continue;
+    for (const track::entry* e = list.oldest(); e; e = e->newer) {
+      seen& s = p.contexts.emplace_back();
+      read(s, e->of);
+      const auto keep = [&p](std::string_view text) {
+        const std::size_t at = p.names.size();
+        p.names += text;
+        return std::string_view(p.names).substr(at);
+      };
+      s.key = keep(e->key());
+      s.file = keep(e->file());
+      s.line = e->line;
+      s.number = e->number;
+    }
+    p.not_listed = sum.not_listed;
+    whole = true;
+  }
+}
+
+// Pins a custom context that was seen in the registry, if it is still there.
+struct pinned_custom {
+  explicit pinned_custom(const seen& s) noexcept {
+    const track::reading list;
+    const track::entry* e = list.find(s.of);
+    // The address alone may be another's by now.
+    if (e && e->number == s.number && try_hold(const_cast<node&>(*e->of))) of = const_cast<node*>(e->of);
+  }
+  pinned_custom(const pinned_custom&) = delete;
+  pinned_custom& operator=(const pinned_custom&) = delete;
+  ~pinned_custom() {
+    if (of) drop(of);
+  }
+  node* of = nullptr;
+};
+
+void take_registry(picture& p, const context& root) {
+  copy_all(p);
+  const node* top = tree::of(root);
+  index known;
+  known.reserve(p.contexts.size());
+  for (std::size_t at = 0; at < p.contexts.size(); ++at) known.emplace(p.contexts[at].of, at);
+  const auto add = [&](const node* n) {
+    if (known.emplace(n, p.contexts.size()).second) read(p.contexts.emplace_back(), n);
+  };
+  add(top);  // background() and todo() are in no registry
+  if (!top) add(tree::of(todo()));
+  for (seen& s : p.contexts) {
+    for (std::size_t i = 0; i < s.above.count; ++i) {
+      if (const auto up = known.find(s.above.node_of[i]); up != known.end()) s.parent[i] = up->second;
+    }
+    if (const auto by = known.find(s.decider); s.decider && by != known.end()) s.ended_by = by->second;
+    if (s.what == kind::value) s.values.emplace_back(s.key);
+  }
+}
+
+// Where the picture begins: with the root; where everything is known below background(), also with the other roots
+// and with what hangs under something that is not listed.
+std::vector<std::size_t> tops(const picture& p, const context& root) {
+  std::vector<std::size_t> first;
+  for (std::size_t at = 0; at < p.contexts.size(); ++at) {
+    if (p.contexts[at].of == tree::of(root)) first.push_back(at);
+  }
+  if (tree::of(root) || !p.tracked) return first;
+  for (std::size_t at = 0; at < p.contexts.size(); ++at) {
+    const seen& s = p.contexts[at];
+    const bool empty = s.what == kind::todo && s.first_child == nowhere;
+    if (s.of && s.parent[0] == nowhere && s.parent[1] == nowhere && !empty) first.push_back(at);
+  }
+  return first;
+}
+
+// Numbers what is below the tops, depth first.
+void arrange(picture& p, const context& root) {
+  for (std::size_t at = p.contexts.size(); at-- > 0;) {
+    seen& s = p.contexts[at];
+    const std::size_t up = s.parent[0] != nowhere ? s.parent[0] : s.parent[1];
+    if (up == nowhere || s.of == tree::of(root)) continue;
+    s.next_sibling = std::exchange(p.contexts[up].first_child, at);
+  }
+  const std::vector<std::size_t> first = tops(p, root);
+  std::vector<std::size_t> waiting;
+  p.order.reserve(p.contexts.size());
+  for (const std::size_t top : first) {
+    for (std::size_t at = top; at != nowhere;) {
+      seen& s = p.contexts[at];
+      p.order.push_back(at);
+      s.id = p.order.size();
+      if (at != top && s.next_sibling != nowhere) waiting.push_back(s.next_sibling);
+      if (s.first_child != nowhere) {
+        for (std::size_t c = s.first_child; c != nowhere; c = p.contexts[c].next_sibling) {
+          p.contexts[c].depth = s.depth + 1;
+        }
+        at = s.first_child;
+      } else if (!waiting.empty()) {
+        at = waiting.back();
+        waiting.pop_back();
+      } else {
+        at = nowhere;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+picture look(const context& root) {
+  picture p;
+  p.tracked = track::on();
+  p.now = root.now();
+  if (p.tracked) {
+    take_registry(p, root);
+  } else {
+    walk_down(p, root);
+  }
+  arrange(p, root);
+  const node* top = tree::of(root);
+  for (seen& s : p.contexts) {
+    // Below one root there is one scheduler, and root's handle keeps that alive. Of other schedulers nothing is known.
+    s.foreign_clock = s.foreign_clock && !(top && top->own_scheduler);
+    if (!p.tracked || s.what != kind::custom || s.id == 0) continue;
+    s.name = "custom";
+    if (s.foreign_clock) continue;  // a pin could outlive its scheduler
+    const pinned_custom pin(s);
+    if (pin.of) s.name = static_cast<const custom_node*>(pin.of)->self->name();
+  }
+  return p;
+}
+
+}  // namespace heed::inline v0
