@@ -129,8 +129,8 @@ std::string live(const ancestors& above, time_point now) {
     if (n->what == kind::detached) {
       cuts += "  nothing above without_cancel, " + up(steps) + made_at(*n) + ", reaches it\n";
     } else if (scope_above(n) == static_cast<const node*>(n) && ++scopes <= scopes_shown) {
-      lines += "  " + title(*n) + ", " + up(steps) + ": " + means(static_cast<const cancel_node&>(*n), now) +
-               made_at(*n) + "\n";
+      lines += "  " + title(*n) + ", " + up(steps) + made_at(*n) + ": " +
+               means(static_cast<const cancel_node&>(*n), now) + "\n";
     }
   }
   if (scopes == 0) return "live; nothing can end it\n" + cuts;
