@@ -156,8 +156,7 @@ std::vector<std::string> facts(const seen& s, const picture& p, dump_format f) {
 
 // What is not in the picture, for people.
 std::string note(const picture& p) {
-  if (p.not_listed > 0)
-    return std::to_string(p.not_listed) + " contexts were not tracked, for want of memory";
+  if (p.not_listed > 0) return count(p.not_listed, "context") + " not tracked, for want of memory";
   const seen& top = p.contexts[p.order.front()];
   if (!p.tracked && top.never_ends) {
     return std::string("what hangs under ") + kind_of(top) + " is known with HEED_TRACK=1 only";
@@ -196,7 +195,7 @@ look_of shape_of(kind k) noexcept {
     case kind::value: return {"note", "filled"};
     case kind::detached: return {"box", "filled,dashed"};
     case kind::cancel: return {"box", "filled,rounded"};
-    case kind::deadline: return {"octagon", "filled"};
+    case kind::deadline: return {"box", "filled\", peripheries=\"2"};
     case kind::custom: return {"component", "filled"};
   }
   return {"box", "filled"};

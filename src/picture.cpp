@@ -73,10 +73,11 @@ class children {
     bool more = false;
     {
       const locked guard(of_.lock);
-      // Of one that is done, the list is another's: of the walk that ends it (cancel.cpp). The verdict comes before
-      // the walk takes this lock; so while we have it and see none, the list is whole.
-      if ((of_.word.load(std::memory_order_acquire) & word::verdict) || !of_.children || !choose_last())
-        return false;
+      // The list is whole while the word has `hooks` and no verdict: the walk that ends the context then takes this
+      // lock after its verdict, and before it uses the list's place for its own ends (cancel.cpp). Without `hooks`
+      // there is no list, and that walk takes no lock.
+      const std::uint32_t w = of_.word.load(std::memory_order_acquire);
+      if ((w & (word::verdict | word::hooks)) != word::hooks || !of_.children || !choose_last()) return false;
       while (!trail_.empty() && !trail_.back()->linked) trail_.pop_back();
       cancel_node* c = trail_.empty() ? of_.children : trail_.back()->next;
       if (!trail_.empty() && c == of_.children) return false;  // round once

@@ -259,7 +259,8 @@ void print_left(const entry& e, const reading& list) noexcept {
     print_left(*e, list);
   }
   if (sum.not_listed > 0) {
-    text << "heed: " << sum.not_listed << " contexts were not tracked, for want of memory";
+    text << "heed: " << sum.not_listed << (sum.not_listed == 1 ? " context was" : " contexts were")
+         << " not tracked, for want of memory";
     text.print();
   }
 }
