@@ -184,21 +184,17 @@ void as_text(const picture& p, sink& out) {
   if (const std::string more = note(p); !more.empty()) out("(" + more + ")\n");
 }
 
-struct look_of {
-  const char* shape;
-  const char* style;
-};
-look_of shape_of(kind k) noexcept {
+const char* shape_of(kind k) noexcept {
   switch (k) {
     case kind::todo:
-    case kind::root: return {"ellipse", "filled"};
-    case kind::value: return {"note", "filled"};
-    case kind::detached: return {"box", "filled,dashed"};
-    case kind::cancel: return {"box", "filled,rounded"};
-    case kind::deadline: return {"box", "filled\", peripheries=\"2"};
-    case kind::custom: return {"component", "filled"};
+    case kind::root: return "shape=ellipse, style=filled";
+    case kind::value: return "shape=note, style=filled";
+    case kind::detached: return "shape=box, style=\"filled,dashed\"";
+    case kind::cancel: return "shape=box, style=\"filled,rounded\"";
+    case kind::deadline: return "shape=box, style=filled, peripheries=2";
+    case kind::custom: return "shape=component, style=filled";
   }
-  return {"box", "filled"};
+  return "";
 }
 
 const char* colors_of(const seen& s) noexcept {
@@ -220,9 +216,8 @@ void as_dot(const picture& p, sink& out) {
   if (const std::string more = note(p); !more.empty()) out("  label=\"" + escaped(more, f) + "\";\n");
   for (const std::size_t at : p.order) {
     const seen& s = p.contexts[at];
-    const look_of l = shape_of(s.what);
-    std::string line = "  " + id(s) + " [shape=" + l.shape + ", style=\"" + l.style + "\", " + colors_of(s) +
-                       ", label=\"" + id(s) + "  " + title(s, f);
+    std::string line = "  " + id(s) + " [" + shape_of(s.what) + ", " + colors_of(s) + ", label=\"" + id(s) +
+                       "  " + title(s, f);
     for (const std::string& fact : facts(s, p, f)) {
       if (!fact.starts_with("value")) line += "\\n" + fact;  // these stand at the edge
     }

@@ -147,6 +147,17 @@ void explain() {
   std::cerr << heed::explain(request);
 }
 
+// A tree whose texts are of the odd kind, in a format for others to read.
+void odd(heed::dump_format f) {
+  static constexpr heed::key<int> odd_key{"k\"\\\n<b>&amp;\x80"};
+  auto [server, stop] = heed::with_cancel(heed::background());
+  auto [request, cancel] = heed::with_timeout(heed::with_value(server, odd_key, 1), 1000h);
+  auto [apart, cancel_apart] = heed::with_cancel(heed::without_cancel(request));
+  auto [never, cancel_never] = heed::with_deadline(server, heed::time_point::max());
+  cancel("\\N \"quoted\" \\\t\xff\xc3\xa4 <i> &lt; {|}");
+  heed::dump(std::cout, server, f);
+}
+
 // Dumps and lists, while other threads make and free contexts under schedulers of their own.
 void races() {
   std::atomic<bool> over{false};
@@ -212,6 +223,10 @@ int main(int argc, char** argv) {
     dump();
   } else if (which == "explain") {
     explain();
+  } else if (which == "json") {
+    odd(heed::dump_format::json);
+  } else if (which == "dot") {
+    odd(heed::dump_format::dot);
   } else if (which == "races") {
     races();
   } else {
