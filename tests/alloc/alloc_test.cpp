@@ -17,8 +17,13 @@ namespace {
 thread_local long made = 0;
 thread_local long until_failure = -1;  // negative: never
 std::atomic<long> live{0};
+}  // namespace
 
+thread_local void (*on_allocation)() = nullptr;  // for other files here: called before each of this thread's
+
+namespace {
 void* get(std::size_t size, std::size_t align) {
+  if (on_allocation) on_allocation();
   if (until_failure == 0) return nullptr;
   if (until_failure > 0) --until_failure;
   ++made;

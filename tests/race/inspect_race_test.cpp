@@ -89,7 +89,7 @@ TEST(DumpRace, WhileSevenThreadsChangeTheTree) {
         }
       });
     }
-    for (int i = 0; i < 1500 / slower && !testing::Test::HasFailure(); ++i) {
+    for (int i = 0; i < 600 / slower && !testing::Test::HasFailure(); ++i) {
       EXPECT_GT(checked(dumped(root, heed::dump_format::json)), lasting);
       EXPECT_FALSE(dumped(root, heed::dump_format::text).empty());
       EXPECT_FALSE(dumped(heed::background(), heed::dump_format::dot).empty());
