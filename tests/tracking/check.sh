@@ -97,8 +97,10 @@ expect "$expected" "$written" "HEED_TRACK=1"
 # Without: nothing at exit. These two print by themselves.
 if [[ $case != dump && $case != explain ]]; then
   for off in '' 0; do
-    expect '' "$(run "$off")" "HEED_TRACK=$off"
+    written=$(run "$off")  # on a line of its own, so that a failure of the program is one of the test
+    expect '' "$written" "HEED_TRACK=$off"
   done
   refused='heed: HEED_TRACK is neither 0 nor 1: contexts are not tracked'
-  expect "$refused" "$(run yes)" "HEED_TRACK=yes"
+  written=$(run yes)
+  expect "$refused" "$written" "HEED_TRACK=yes"
 fi

@@ -172,7 +172,8 @@ void races() {
         auto made = heed::with_custom<rpc>(heed::without_cancel(request));
         time.advance(5s);
         auto plain = heed::with_custom<rpc>(heed::background());
-        if (heed::explain(request).find("made at") == std::string::npos) std::abort();
+        const bool made_at = heed::explain(request).find("made at") != std::string::npos;
+        if (made_at != heed::tracking()) std::abort();
       }
     });
   }
