@@ -96,6 +96,8 @@ const char* kind_of(const seen& s) noexcept {
     case kind::cancel: return "with_cancel";
     case kind::deadline: return "with_deadline";
     case kind::custom: return "custom";
+    case kind::merge: return "merge";
+    case kind::tether: break;  // is not in the picture
   }
   return "";
 }
@@ -193,6 +195,8 @@ const char* shape_of(kind k) noexcept {
     case kind::cancel: return "shape=box, style=\"filled,rounded\"";
     case kind::deadline: return "shape=box, style=filled, peripheries=2";
     case kind::custom: return "shape=component, style=filled";
+    case kind::merge: return "shape=invtrapezium, style=filled";
+    case kind::tether: break;
   }
   return "";
 }

@@ -78,6 +78,8 @@ std::string title(const node& n) {
     case kind::cancel: return "with_cancel";
     case kind::deadline: return "with_deadline";
     case kind::custom: return static_cast<const custom_node&>(n).self->name();
+    case kind::merge: return "merge";
+    case kind::tether: break;
   }
   return {};
 }

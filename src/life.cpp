@@ -123,6 +123,7 @@ void drop(node* n) noexcept {
       node* above = n->parent;
       if (n->what == kind::merge) {
         auto* m = static_cast<merge_node*>(n);
+        track::gone(*m);
         destroy(*static_cast<cancel_node*>(m));
         m->next = std::exchange(half, m);
       } else {

@@ -14,6 +14,7 @@
 //  M4  A merge that is inherited already was turned by a walk that is over, or by the very walk that looks, which
 //      has it on its list of work: nobody waits for it.
 #include "default_scheduler.hpp"
+#include "track.hpp"
 #include "tree.hpp"
 
 #include <algorithm>
@@ -90,6 +91,7 @@ cancelable merge(const context& a, const context& b, std::source_location where)
   auto* m = ::new (allocate(sizeof(merge_node), asked.size() * sizeof(node*), alignof(merge_node)))
       merge_node(a, b, of_a ? of_a : of_b, asked.size());
   std::copy(asked.begin(), asked.end(), m->asked());
+  track::made(*m, where);
 
   const locked guard(merges);
   mark(scope_a);

@@ -9,7 +9,9 @@
 namespace heed::inline v0 {
 
 parent_list parents_of(const node& n) noexcept {
-  return {{n.parent, nullptr}, 1};
+  if (n.what != kind::merge) return {{n.parent, nullptr}, 1};
+  const node* second = static_cast<const merge_node&>(n).second.parent;
+  return {{n.parent, second}, second == n.parent ? 1U : 2U};
 }
 
 tree::tally tree::count_callbacks(const cancel_node& n) noexcept {
@@ -44,10 +46,15 @@ class pins {
     if (held_.capacity() - held_.size() < more)
       held_.reserve(std::max(2 * held_.capacity(), held_.size() + more));
   }
-  bool add(node& n) noexcept {
+  // What stands there: for a tether, the merge.
+  bool add(cancel_node& entry) noexcept {
+    cancel_node& n = behind(entry);
     if (!try_hold(n)) return false;  // it is being destroyed
     held_.push_back(&n);
     return true;
+  }
+  static cancel_node& behind(cancel_node& entry) noexcept {
+    return entry.what == kind::tether ? static_cast<tether&>(entry).of : entry;
   }
 
  private:
@@ -86,7 +93,7 @@ class children {
         more = c != last_ && c->next != of_.children;
       }
     }
-    found.insert(found.end(), fresh.begin(), fresh.begin() + static_cast<std::ptrdiff_t>(n));
+    for (std::size_t i = 0; i < n; ++i) found.push_back(&pins::behind(*fresh[i]));
     if (more) trail_.insert(trail_.end(), fresh.begin(), fresh.begin() + static_cast<std::ptrdiff_t>(n));
     return more;
   }
@@ -150,6 +157,9 @@ void read(seen& s, const node* of) noexcept {
     s.when = static_cast<const deadline_node&>(n).when();
   } else if (n.what == kind::custom) {
     s.when = static_cast<const custom_node&>(n).when;
+    s.timed = s.when != time_point::max();
+  } else if (n.what == kind::merge) {
+    s.when = static_cast<const merge_node&>(n).when;
     s.timed = s.when != time_point::max();
   }
 }

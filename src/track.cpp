@@ -3,6 +3,7 @@
 #include <heed/inspect.hpp>
 
 #include "os.hpp"
+#include "picture.hpp"
 #include "sync.hpp"
 #include "tree.hpp"
 
@@ -173,6 +174,8 @@ const char* name_of(kind k) noexcept {
     case kind::cancel: return "with_cancel";
     case kind::deadline: return "with_deadline";
     case kind::custom: return "with_custom";
+    case kind::merge: return "merge";
+    case kind::tether: break;
   }
   return "";
 }
@@ -209,16 +212,17 @@ void print_left(const entry& e, const reading& list) noexcept {
   const node& n = *e.of;
   text << "  #" << e.printed << " " << name_of(n.what);
   if (n.what == kind::value) text << "(" << e.key().substr(0, 100) << ")";
-  if (n.parent) {
-    text << " under ";
-    // It was made before, and so printed before; unless there was no memory to list it.
-    if (const entry* above = list.find(n.parent)) {
-      text << "#" << above->printed;
-    } else {
-      text << name_of(n.parent->what);
+  const char* under = " under ";
+  if (n.what != kind::root) {
+    for (const node* up : parents_of(n)) {
+      text << std::exchange(under, " and ");
+      // It was made before, and so printed before; unless there was no memory to list it.
+      if (const entry* above = list.find(up)) {
+        text << "#" << above->printed;
+      } else {
+        text << (up ? name_of(up->what) : "background");
+      }
     }
-  } else if (n.what != kind::root) {
-    text << " under background";
   }
   if (const scope* s = scope_above(&n)) {
     switch (s->word.load(std::memory_order_relaxed) & word::verdict) {  // relaxed: only printed

@@ -408,3 +408,50 @@ TEST(Dump, LeavesNothingBehind) {
 }
 
 }  // namespace
+
+// A merge has two parents: it stands under the first one that is in the picture, and tells of the other.
+TEST(Inspect, Merge) {
+  heed::manual_scheduler time;
+  auto [server, stop] = heed::with_cancel(heed::background(time));
+  auto [left, cancel_left] = heed::with_timeout(heed::with_value(server, user_key, 1), 5s);
+  auto [right, cancel_right] = heed::with_cancel(heed::with_value(server, trace_key, 2));
+  auto [ctx, cancel] = heed::merge(left, right);
+  auto [child, cancel_child] = heed::with_cancel(ctx);
+  EXPECT_EQ(dumped(server),
+            "n1 with_cancel: live, 2 handles\n"
+            "  n2 with_deadline: live, deadline in 5.000s, value: user, 2 handles\n"
+            "    n3 merge and under n5: live, deadline in 5.000s, 2 handles\n"
+            "      n4 with_cancel: live, 2 handles\n"
+            "  n5 with_cancel: live, value: trace, 2 handles\n");
+  EXPECT_EQ(dumped(right),
+            "n1 with_cancel: live, 2 handles\n"
+            "  n2 merge: live, deadline in 5.000s, 2 handles\n"
+            "    n3 with_cancel: live, 2 handles\n");
+  EXPECT_NE(dumped(server, dump_format::dot).find("n5 -> n3"), std::string::npos);
+  EXPECT_NE(dumped(server, dump_format::json).find("\"parents\": [\"n2\", \"n5\"]"), std::string::npos);
+  EXPECT_EQ(explain(child),
+            "background.with_cancel.with_value(user).with_deadline(in 5.000s)"
+            ".merge(background.with_cancel.with_value(trace).with_cancel).with_cancel\n"
+            "live; what can end it:\n"
+            "  with_cancel, itself: its cancel\n"
+            "  merge, 1 step up: its cancel\n"
+            "  with_deadline, 2 steps up: its deadline, in 5.000s; its cancel\n"
+            "  with_cancel, 2 steps up: its cancel\n"
+            "  with_cancel, 4 steps up: its cancel\n");
+  const auto line = std::source_location::current();
+  cancel_right("enough");
+  const std::string why = explain(child);
+  EXPECT_NE(why.find("cause: enough\nwhere: " + std::string(line.file_name()) + ':' +
+                     std::to_string(line.line() + 1)),
+            std::string::npos)
+      << why;
+  EXPECT_NE(why.find("what:  a cancel of with_cancel, 2 steps up"), std::string::npos) << why;
+}
+
+TEST(Inspect, MergeOfOneContextTwice) {
+  auto [server, stop] = heed::with_cancel(heed::background());
+  auto [ctx, cancel] = heed::merge(server, server);
+  EXPECT_EQ(dumped(server),
+            "n1 with_cancel: live, 2 handles\n"
+            "  n2 merge: live, 2 handles\n");
+}
