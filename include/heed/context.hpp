@@ -21,6 +21,7 @@ namespace heed::inline v0 {
 
 class context;
 class scheduler;
+class stop_token;
 class tree;  // the library's side of these classes: src/tree.hpp
 struct node;
 struct cancel_node;
@@ -174,6 +175,7 @@ class HEED_API context {
 
  private:
   friend class tree;
+  friend class stop_token;
   // Takes over one count on the handle.
   context(node* n, const scope* s) noexcept : node_(n), scope_(s) {}
   static void retain(node* n) noexcept;
