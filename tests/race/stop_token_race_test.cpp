@@ -1,0 +1,111 @@
+// The bridges between contexts and stop tokens under fire.
+#include "rounds.hpp"
+
+#include <heed/heed.hpp>
+#include <heed/stop_token.hpp>
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <utility>
+
+namespace {
+
+// A stop against the context being made, and against its last handle going: no end is lost, and none comes late.
+TEST(StopTokenRace, StopAgainstMakingAndDropping) {
+  std::stop_source source;
+  std::optional<heed::cancelable> old;
+  std::optional<heed::cancelable> kept;
+  race::rounds(
+      6000 / slower,
+      [&] {
+        source = std::stop_source();
+        old.emplace(heed::with_stop_token(heed::background(), source.get_token()));
+        old->cancel.release();
+      },
+      {[&] { source.request_stop(); },
+       [&] { kept.emplace(heed::with_stop_token(heed::background(), source.get_token())); },
+       [&] { old.reset(); }},
+      [&] {
+        EXPECT_EQ(kept->ctx.err(), heed::errc::canceled);
+        kept.reset();
+      });
+}
+
+// The stop, a cancel with a cause and the parent's end at once: one verdict for all.
+TEST(StopTokenRace, OneVerdict) {
+  std::stop_source source;
+  std::optional<heed::cancelable> parent;
+  std::optional<heed::cancelable> child;
+  race::rounds(
+      6000 / slower,
+      [&] {
+        source = std::stop_source();
+        parent.emplace(heed::with_cancel(heed::background()));
+        child.emplace(heed::with_stop_token(parent->ctx, source.get_token()));
+      },
+      {[&] {
+         source.request_stop();
+         EXPECT_TRUE(child->ctx.done());
+       },
+       [&] { child->cancel("child"); }, [&] { parent->cancel("parent"); }},
+      [&] {
+        const std::string why = child->ctx.cause().message();
+        EXPECT_TRUE(why == "child" || why == "parent" || why == "context canceled") << why;
+        EXPECT_EQ(child->ctx.cause().message(), why);
+        child.reset();
+        parent.reset();
+      });
+}
+
+// A bridge that goes while its context ends; its token is asked, and listened to, meanwhile.
+TEST(StopTokenRace, BridgeGoesWhileItsContextEnds) {
+  std::optional<heed::cancelable> c;
+  std::unique_ptr<heed::stop_bridge> bridge;
+  std::stop_token token;
+  race::rounds(
+      6000 / slower,
+      [&] {
+        c.emplace(heed::with_cancel(heed::background()));
+        bridge = std::make_unique<heed::stop_bridge>(c->ctx);
+        token = bridge->token();
+      },
+      {[&] { c->cancel(); },
+       [&] {
+         bridge.reset();
+         EXPECT_TRUE(token.stop_requested() || !token.stop_possible()) << "nobody is left to ask for it";
+       },
+       [&] {
+         int plain = 0;  // not atomic: only the callback's destructor orders it
+         {
+           const std::stop_callback told(token, [&plain] { plain = 7; });
+         }
+         EXPECT_TRUE(plain == 0 || plain == 7);
+       }},
+      [&] { c.reset(); });
+}
+
+// A cancel against a wait that is just going to sleep: never slept through.
+TEST(StopTokenRace, ConditionVariableAgainstCancel) {
+  std::optional<heed::cancelable> c;
+  std::mutex mutex;
+  std::condition_variable_any changed;
+  race::rounds(
+      3000 / slower, [&] { c.emplace(heed::with_cancel(heed::background())); },
+      {[&] { c->cancel(); },
+       [&] {
+         const heed::stop_bridge bridge(c->ctx);
+         std::unique_lock lock(mutex);
+         EXPECT_FALSE(changed.wait(lock, bridge.token(), [] { return false; }));
+       },
+       [&] {
+         const heed::stop_bridge bridge(c->ctx);
+         std::unique_lock lock(mutex);
+         EXPECT_FALSE(changed.wait(lock, bridge.token(), [] { return false; }));
+       }},
+      [&] { c.reset(); });
+}
+
+}  // namespace
