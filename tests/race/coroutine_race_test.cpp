@@ -104,34 +104,4 @@ TEST(CoroutineRace, SuspendsWhileAnotherThreadCancels) {
       });
 }
 
-// A manual scheduler's work is run by one thread while another suspends.
-TEST(CoroutineRace, SuspendsWhileItsEndIsRun) {
-  heed::manual_scheduler loop;
-  std::optional<heed::cancelable> c;
-  std::atomic<int> resumed{0};
-  const auto body = [&](heed::context ctx) -> detached {
-    co_await heed::done(ctx);
-    ++resumed;
-  };
-  race::rounds(
-      6000 / slower,
-      [&] {
-        resumed = 0;
-        c.emplace(heed::with_cancel(heed::background(loop)));
-      },
-      {[&] {
-         c->cancel();
-         loop.run_pending();
-       },
-       [&] { body(c->ctx); },
-       [&] {
-         for (int turn = 0; turn < 200; ++turn) loop.run_pending();  // so that one of them falls into the gap
-       }},
-      [&] {
-        loop.run_pending();
-        EXPECT_EQ(resumed, 1);
-        c.reset();
-      });
-}
-
 }  // namespace
