@@ -5,10 +5,10 @@
 #include <heed/stop_token.hpp>
 
 #include <condition_variable>
-#include <memory>
 #include <mutex>
 #include <optional>
 #include <stop_token>
+#include <string>
 #include <utility>
 
 namespace {
@@ -58,33 +58,6 @@ TEST(StopTokenRace, OneVerdict) {
         child.reset();
         parent.reset();
       });
-}
-
-// A bridge that goes while its context ends; its token is asked, and listened to, meanwhile.
-TEST(StopTokenRace, BridgeGoesWhileItsContextEnds) {
-  std::optional<heed::cancelable> c;
-  std::unique_ptr<heed::stop_bridge> bridge;
-  std::stop_token token;
-  race::rounds(
-      6000 / slower,
-      [&] {
-        c.emplace(heed::with_cancel(heed::background()));
-        bridge = std::make_unique<heed::stop_bridge>(c->ctx);
-        token = bridge->token();
-      },
-      {[&] { c->cancel(); },
-       [&] {
-         bridge.reset();
-         EXPECT_TRUE(token.stop_requested() || !token.stop_possible()) << "nobody is left to ask for it";
-       },
-       [&] {
-         int plain = 0;  // not atomic: only the callback's destructor orders it
-         {
-           const std::stop_callback told(token, [&plain] { plain = 7; });
-         }
-         EXPECT_TRUE(plain == 0 || plain == 7);
-       }},
-      [&] { c.reset(); });
 }
 
 // A cancel against a wait that is just going to sleep: never slept through.
