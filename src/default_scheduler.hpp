@@ -19,6 +19,8 @@ class process_scheduler final : public scheduler {
   void unreserve() noexcept override { threads_.unreserve(); }
 
   executor& threads() noexcept { return threads_; }
+  // To be called before the first thread is started. Throws std::system_error.
+  static void prepare_for_fork();
   // The body of the timer thread.
   void keep_time() noexcept;
   // Has fork() take the locks of the process, from now on.

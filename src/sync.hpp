@@ -8,25 +8,31 @@
 
 namespace heed::inline v0 {
 
+// The lock as two functions on one word, 0 at first: also for public headers, which do not see this file.
+namespace futex {
+inline constexpr std::uint32_t held = 1;
+inline constexpr std::uint32_t contended = 2;  // held, and somebody may be asleep
+
+inline void lock(std::atomic<std::uint32_t>& word) noexcept {
+  std::uint32_t free = 0;
+  // acquire: sees what the last holder wrote.
+  if (word.compare_exchange_strong(free, held, std::memory_order_acquire, std::memory_order_relaxed)) return;
+  while (word.exchange(contended, std::memory_order_acquire) != 0) os::wait(word, contended);
+}
+inline void unlock(std::atomic<std::uint32_t>& word) noexcept {
+  // release: the next holder sees what we wrote. From here on the lock may be gone; wake_one() only uses its
+  // address.
+  if (word.exchange(0, std::memory_order_release) == contended) os::wake_one(word);
+}
+}  // namespace futex
+
 class futex_lock {
  public:
   constexpr futex_lock() noexcept = default;
-  void lock() noexcept {
-    std::uint32_t free = 0;
-    // acquire: sees what the last holder wrote.
-    if (state_.compare_exchange_strong(free, held, std::memory_order_acquire, std::memory_order_relaxed))
-      return;
-    while (state_.exchange(contended, std::memory_order_acquire) != 0) os::wait(state_, contended);
-  }
-  void unlock() noexcept {
-    // release: the next holder sees what we wrote. From here on the lock may be gone; wake_one() only uses its
-    // address.
-    if (state_.exchange(0, std::memory_order_release) == contended) os::wake_one(state_);
-  }
+  void lock() noexcept { futex::lock(state_); }
+  void unlock() noexcept { futex::unlock(state_); }
 
  private:
-  static constexpr std::uint32_t held = 1;
-  static constexpr std::uint32_t contended = 2;  // held, and somebody may be asleep
   std::atomic<std::uint32_t> state_{0};
 };
 
