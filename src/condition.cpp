@@ -43,8 +43,8 @@ void condition_sleeper::sleep() {
     return;
   cv_.wait(lock_);
   s = asleep;
-  // relaxed: nothing is told by being awake; acquire as above.
-  state_.compare_exchange_strong(s, awake, std::memory_order_relaxed, std::memory_order_acquire);
+  // acquire, where it is told, as above; being awake tells nobody anything.
+  state_.compare_exchange_strong(s, awake, std::memory_order_acquire);
 }
 
 void condition_sleeper::tell() noexcept {
@@ -123,8 +123,8 @@ void any_sleeper::settle() noexcept {
 
 void any_sleeper::wake() noexcept {
   std::uint32_t s = any_asleep;
-  // relaxed: nothing is told by being awake. acquire, where it is told: the context is seen done.
-  state_.compare_exchange_strong(s, any_awake, std::memory_order_relaxed, std::memory_order_acquire);
+  // acquire, where it is told: the context is seen done; being awake tells nobody anything.
+  state_.compare_exchange_strong(s, any_awake, std::memory_order_acquire);
 }
 
 void any_sleeper::tell() noexcept {

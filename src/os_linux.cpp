@@ -97,9 +97,9 @@ int never_event() {
 
 void signal_event(int fd) noexcept {
   const int kept = errno;
-  const std::uint64_t one = 1;
-  // EAGAIN means that the count is at its top: readable all the same.
-  [[maybe_unused]] const auto written = ::write(fd, &one, sizeof one);
+  // To the top at once, so that a second write adds nothing (EAGAIN): who waits by edge is told once (eventfd(2)).
+  const std::uint64_t top = UINT64_MAX - 1;
+  [[maybe_unused]] const auto written = ::write(fd, &top, sizeof top);
   errno = kept;
 }
 
