@@ -106,9 +106,8 @@ any_sleeper::any_sleeper(const context& ctx, std::condition_variable_any& cv) no
 
 bool any_sleeper::enter() noexcept {
   std::uint32_t s = any_awake;
-  // relaxed: settle() publishes. acquire, where it is told: the context is seen done.
-  return state_.compare_exchange_strong(s, any_entering, std::memory_order_relaxed,
-                                        std::memory_order_acquire);
+  // acquire, where it is told: the context is seen done. Not release: settle() publishes.
+  return state_.compare_exchange_strong(s, any_entering, std::memory_order_acquire);
 }
 
 void any_sleeper::settle() noexcept {
