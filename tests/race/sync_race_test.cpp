@@ -95,36 +95,33 @@ TEST(MutexRace, GivingUpAgainstUnlock) {
   std::optional<heed::cancelable> c;
   heed::mutex m;
   int plain = 0;
-  int counted = 0;
-  const auto with_it = [&] { plain = plain + 1; };
+  std::atomic<int> counted{0};
+  const auto count = [&] {
+    plain = plain + 1;
+    ++counted;
+    m.unlock();
+  };
   race::rounds(
       12000 / slower,
       [&] {
         c.emplace(heed::with_cancel(heed::background()));
         plain = counted = 0;
+        m.lock();
       },
       {[&] {
-         if (m.lock(c->ctx)) return;
-         with_it();
-         ++counted;
-         m.unlock();
+         if (!m.lock(c->ctx)) count();
        },
        [&] {
-         if (m.lock(c->ctx)) return;
-         with_it();
-         ++counted;
-         m.unlock();
+         if (!m.lock(c->ctx)) count();
        },
        [&] {
          m.lock();  // for good, if it is lost
-         with_it();
-         ++counted;
-         m.unlock();
+         count();
        },
-       [&] { c->cancel(); }},
+       [&] { c->cancel(); }, [&] { m.unlock(); }},
       [&] {
         EXPECT_EQ(plain, counted);
-        EXPECT_TRUE(m.try_lock()) << "somebody still holds it";
+        ASSERT_TRUE(m.try_lock()) << "it was lost on the way to one who gave up";
         m.unlock();
       });
 }

@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <random>
 #include <shared_mutex>
 #include <type_traits>
 
@@ -109,6 +110,41 @@ TYPED_TEST(ConditionRace, CancelAgainstNotify) {
 }
 TYPED_TEST(ConditionRace, CancelByWhoHoldsTheMutexAgainstNotify) {
   this->run(3000, how::holding, true);
+}
+
+// The cancel comes when the waiter has looked for the last time, and is about to sleep: the predicate starts it, and takes
+// a random time then, so that over the rounds each instruction of the window is met.
+TYPED_TEST(ConditionRace, CancelInTheWindow) {
+  std::optional<heed::cancelable> c;
+  TypeParam p;
+  std::atomic<bool> about_to_sleep{false};
+  std::minstd_rand random(std::random_device{}());
+  race::rounds(
+      20000 / slower,
+      [&] {
+        c.emplace(heed::with_cancel(heed::background()));
+        about_to_sleep = false;
+      },
+      {[&] {
+         typename TypeParam::lock lock(p.mutex);
+         int looks = 0;
+         EXPECT_EQ(heed::wait(c->ctx, p.cv, lock,
+                              [&] {
+                                if (++looks != 2) return false;
+                                const auto steps = random() % 200;
+                                about_to_sleep = true;
+                                about_to_sleep.notify_one();
+                                for (std::atomic<unsigned> n{0}; n < steps; ++n) {}
+                                return false;
+                              }),
+                   heed::errc::canceled);
+       },
+       [&] {
+         for (int n = 0; n < 100'000 && !about_to_sleep; ++n) {}
+         about_to_sleep.wait(false);
+         c->cancel();
+       }},
+      [] {});
 }
 
 // Two wait on one condition variable, for two contexts: each end is noticed, whoever is woken by it.
