@@ -1,13 +1,19 @@
 // Allocations: how many each operation makes, and what happens when each of them fails in turn (case 19, I11).
 #include <heed/heed.hpp>
+#include <heed/sync.hpp>
+#include <heed/wait.hpp>
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
+#include <condition_variable>
 #include <cstdlib>
 #include <functional>
+#include <mutex>
 #include <new>
 #include <string>
+#include <thread>
 
 using namespace std::chrono_literals;
 
@@ -208,4 +214,73 @@ TEST(Allocs, EveryFailureLeavesEverythingAsItWas) {
   }
   EXPECT_TRUE(cancel());
   EXPECT_GT(time.run_pending(), 0U);
+}
+
+// Waits and locks: none but for wait_any() of several; failing, that has registered nothing.
+TEST(Allocs, WaitsAndLocks) {
+  auto a = heed::with_cancel(heed::background());
+  auto b = heed::with_cancel(heed::background());
+  // Each of these is waited for until it ends.
+  auto soon = heed::with_timeout(heed::background(), 1ms);
+  auto later = heed::with_timeout(heed::background(), 20ms);
+  auto last = heed::with_timeout(heed::background(), 40ms);
+  heed::mutex m;
+  heed::semaphore s(1);
+  std::mutex standard;
+  std::condition_variable cv;
+  std::condition_variable_any any;
+  m.lock();
+  EXPECT_EQ(allocations([&] {
+              EXPECT_EQ(m.lock(soon.ctx), heed::errc::deadline_exceeded);
+              EXPECT_FALSE(s.acquire(a.ctx));
+              EXPECT_FALSE(heed::sleep_for(a.ctx, 1us));
+              std::unique_lock lock(standard);
+              EXPECT_TRUE(heed::wait(later.ctx, cv, lock, [] { return false; }));
+              EXPECT_TRUE(heed::wait(last.ctx, any, lock, [] { return false; }));
+              EXPECT_EQ(heed::wait_any({heed::background(), soon.ctx}), 1U);
+            }),
+            0);
+  m.unlock();
+  const std::array contexts{a.ctx, b.ctx};
+  until_failure = 0;
+  EXPECT_THROW(heed::wait_any(contexts), std::bad_alloc);
+  until_failure = -1;
+  a.cancel();
+  EXPECT_EQ(heed::wait_any(contexts), 0U);
+}
+
+// Many who waited and gave up: nothing is left of them.
+TEST(Allocs, WhoGivesUpLeavesNothing) {
+  heed::semaphore s(0);
+  heed::mutex m;
+  m.lock();
+  std::atomic<const heed::cancel_func*> cancel{nullptr};
+  std::atomic<bool> over{false};
+  std::jthread canceler([&] {
+    while (!over) {
+      if (const auto* each = cancel.load()) {
+        (*each)();
+        cancel = nullptr;
+        cancel.notify_one();
+      } else {
+        std::this_thread::yield();
+      }
+    }
+  });
+  const auto give_up = [&](bool by_mutex) {
+    auto c = heed::with_cancel(heed::background());
+    cancel = &c.cancel;
+    EXPECT_EQ(by_mutex ? m.lock(c.ctx) : s.acquire(c.ctx), heed::errc::canceled);
+    for (const auto* each = cancel.load(); each; each = cancel.load()) cancel.wait(each);  // it has returned
+  };
+  give_up(true);
+  const long before = live;
+  for (int i = 0; i < 20'000; ++i) give_up(i % 2 == 0);
+  EXPECT_LE(live, before + 1) << "the other thread's own may come and go";
+  over = true;
+  EXPECT_FALSE(s.try_acquire());
+  s.release();
+  EXPECT_TRUE(s.try_acquire());
+  m.unlock();
+  EXPECT_TRUE(m.try_lock());
 }
