@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <system_error>
+#include <utility>
 
 namespace heed::inline v0 {
 namespace {
@@ -11,6 +12,10 @@ namespace {
 constexpr auto patience = std::chrono::milliseconds(250);
 // How often the one that stays for reservations looks whether it may go.
 constexpr auto duty = std::chrono::seconds(2);
+
+// Where this thread is, if it is one of the executor's: in an item, or on its way back from it.
+enum class position : unsigned char { elsewhere, inside, returning };
+thread_local constinit position here = position::elsewhere;
 }  // namespace
 
 int executor::start() noexcept {
@@ -61,15 +66,22 @@ void executor::reserve() {
   }
   if (failed == 0) return;
 #if defined(__cpp_exceptions)
-  throw std::system_error(failed, std::system_category(), "heed: no thread for after_func");
+  throw std::system_error(failed, std::system_category(), "heed: no thread to run functions");
 #else
-  misuse("heed: no thread for after_func");
+  misuse("heed: no thread to run functions");
 #endif
 }
 
 void executor::unreserve() noexcept {
   const locked guard(lock_);
   --reserved_;  // the thread that stays for it finds out by itself
+}
+
+void executor::returning() noexcept {
+  if (here != position::inside) return;
+  here = position::returning;
+  const locked guard(lock_);
+  ++lookers_;
 }
 
 bool executor::rest() noexcept {
@@ -110,10 +122,11 @@ void executor::run() noexcept {
     if (first_) summon();  // X1, before we are busy
     const unsigned forks = forks_;
     lock_.unlock();
+    here = position::inside;
     item.run();
     lock_.lock();
     if (forks != forks_) ++threads_;  // the function forked, and this is the child: its one thread is ours
-    ++lookers_;
+    if (std::exchange(here, position::elsewhere) == position::inside) ++lookers_;
   }
   --threads_;
   lock_.unlock();

@@ -9,7 +9,8 @@
 
 namespace heed::inline v0 {
 
-// A thread that is awake and has nothing to run yet is a looker. It takes an item, and before it runs it makes sure
+// A thread that is awake and has nothing to run yet is a looker, and so is one that has announced its return from an
+// item: it waits for nothing but locks of ours until it looks, which is all that X1 needs. A looker takes an item, and before it runs it makes sure
 // that somebody looks at the next one: it wakes an idle thread, or starts one. So:
 //   X1  While something is queued, there is a looker, or a thread could not be had.
 //   X2  A function that blocks holds none of the others back, and a burst of short ones is run by few threads, as
@@ -26,6 +27,10 @@ class executor {
   // Throws std::system_error if there is no thread and none can be had.
   void reserve();
   void unreserve() noexcept;
+  // For an item that is over but for its return, and runs nothing foreign any more: the thread that runs it counts as
+  // a looker from now on. So who hears of the item's end, and posts, finds this thread on its way back and starts
+  // none. The second time, or on a thread that is not the executor's, it does nothing.
+  void returning() noexcept;
 
   // Around fork(): the child has none of the threads.
   void before_fork() noexcept { lock_.lock(); }
