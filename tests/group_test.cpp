@@ -487,7 +487,8 @@ TEST(GroupLimit, ATaskThatFailsEndsTheContextBeforeTheNextOneStarts) {
 // --- threads ---
 
 // In a process of its own: other tests leave threads behind.
-[[noreturn]] void threads_for(std::size_t limit, int tasks, int producer_steps, int task_steps) {
+[[noreturn]] void threads_for(std::size_t limit, int tasks, int producer_steps, int task_steps,
+                              bool by_trying = false) {
   const auto work = [](int steps) {
     for (std::atomic<int> n = 0; n < steps; ++n) {}
   };
@@ -502,10 +503,12 @@ TEST(GroupLimit, ATaskThatFailsEndsTheContextBeforeTheNextOneStarts) {
   group g(heed::background());
   g.set_limit(limit);
   for (int i = 0; i < tasks; ++i) {
-    g.go([&](const context&) {
+    const auto task = [&](const context&) {
       if (++ran % 8 == 0) look();
       work(task_steps);
-    });
+    };
+    if (!by_trying) g.go(task);
+    while (by_trying && !g.try_go(task)) {}
     if (i % 8 == 0) look();
     work(producer_steps);
   }
@@ -530,6 +533,12 @@ TEST_F(GroupThreadsDeathTest, AlsoWhereTheProducerIsSlow) {
   EXPECT_EXIT(threads_for(8, 10000, 3000, 2000), testing::ExitedWithCode(0), "");
   EXPECT_EXIT(threads_for(1, 10000, 2000, 0), testing::ExitedWithCode(0), "");
   EXPECT_EXIT(threads_for(2, 10000, 500, 500), testing::ExitedWithCode(0), "");
+}
+
+// The place is taken at the very moment when it becomes free.
+TEST_F(GroupThreadsDeathTest, AlsoWhereSomebodyTriesAllTheTime) {
+  EXPECT_EXIT(threads_for(1, 20000, 0, 0, true), testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(threads_for(8, 10000, 0, 200, true), testing::ExitedWithCode(0), "");
 }
 
 // No thread before the first go().
