@@ -4,6 +4,7 @@
 #include "default_scheduler.hpp"
 #include "tree.hpp"
 
+#include <algorithm>
 #include <limits>
 
 namespace heed::inline v0 {
@@ -49,12 +50,13 @@ class group_state {
     on_.reserve();  // may throw: before anything has changed (I11)
     t.group_ = this;
     std::atomic<std::uint32_t> started{0};
+    bool at_once = false;
     {
       const locked guard(lock_);
       ++unfinished_;
-      if (active_ < limit_) {
+      if (active_ < limit()) {
         ++active_;
-        started.store(1, std::memory_order_relaxed);  // nobody else has it
+        at_once = true;
       } else {
         // A task that waits here for a place may hold the very place, or be the thread that would make room.
         const bool wait = on_default_ && !inside();
@@ -65,14 +67,15 @@ class group_state {
         if (!wait) return;
       }
     }
-    if (started.load(std::memory_order_relaxed) != 0) return on_.post(t);
+    if (at_once) return on_.post(t);
+    // acquire: pairs with tell_caller().
     while (started.load(std::memory_order_acquire) == 0) os::wait(started, 0);
   }
 
   bool enter() {
     {
       const locked guard(lock_);
-      if (active_ >= limit_) return false;
+      if (active_ >= limit()) return false;
       ++active_;
       ++unfinished_;
     }
@@ -114,13 +117,12 @@ class group_state {
     }
     post_all(next);
   }
-  // For the end: what waits must have its turn.
+  // For the end: what waits must have its turn, even if a task sets the limit to 0 now.
   void lift_limit_of_zero() noexcept {
     links* next = nullptr;
     {
       const locked guard(lock_);
-      if (limit_ != 0) return;
-      limit_ = 1;
+      least_ = 1;
       next = admit();
     }
     post_all(next);
@@ -162,6 +164,7 @@ class group_state {
   group_task* finish() noexcept;
 
   // With the lock held.
+  std::size_t limit() const noexcept { return std::max(limit_, least_); }
   // Takes off the queue what waits longest.
   group_task& pop() noexcept;
   // Takes places for what waits, as many as there are; linked by next.
@@ -179,6 +182,7 @@ class group_state {
 
   futex_lock lock_;  // guards all below
   std::size_t limit_ = std::numeric_limits<std::size_t>::max();
+  std::size_t least_ = 0;       // what the limit counts as, at least
   std::size_t active_ = 0;      // places that are taken
   std::size_t unfinished_ = 0;  // those, and what waits
   std::size_t asleep_ = 0;      // in join()
@@ -198,7 +202,7 @@ group_task& group_state::pop() noexcept {
 links* group_state::admit() noexcept {
   links* first = nullptr;
   links** last = &first;
-  for (; first_ && active_ < limit_; ++active_) {
+  for (; first_ && active_ < limit(); ++active_) {
     group_task& t = pop();
     t.next = nullptr;
     *last = &t;
@@ -238,7 +242,7 @@ group_task* group_state::finish() noexcept {
   bool wake = false;
   {
     const locked guard(lock_);
-    if (first_ && active_ <= limit_) {
+    if (first_ && active_ <= limit()) {
       next = &pop();
     } else {
       // Before the place is free: who takes it will post, and must find us. From here on nothing foreign runs.
