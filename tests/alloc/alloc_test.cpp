@@ -1,4 +1,5 @@
 // Allocations: how many each operation makes, and what happens when each of them fails in turn (case 19, I11).
+#include <heed/group.hpp>
 #include <heed/heed.hpp>
 #include <heed/sync.hpp>
 #include <heed/wait.hpp>
@@ -130,6 +131,32 @@ TEST(Allocs, PerOperation) {
             0);
 }
 
+// A task of a group is one allocation: at the limit, refused, posted, queued or not.
+TEST(Allocs, PerTaskOfAGroup) {
+  heed::manual_scheduler time;
+  const heed::context root = heed::background(time);
+  EXPECT_EQ(allocations([&root] { const heed::group g(root); }), 2) << "its context and itself";
+  heed::group g(root);
+  g.set_limit(2);
+  const std::string text(100, 'x');
+  const auto task = [&text](const heed::context&) { EXPECT_EQ(text.size(), 100U); };
+  EXPECT_EQ(allocations([&] { g.go(task); }), 1);
+  EXPECT_EQ(allocations([&] { EXPECT_TRUE(g.try_go(task)); }), 1);
+  EXPECT_EQ(allocations([&] { EXPECT_FALSE(g.try_go(task)); }), 0);
+  EXPECT_EQ(allocations([&] { g.go(task); }), 1) << "queues";
+  EXPECT_EQ(allocations([&] {
+              g.set_limit(3);
+              EXPECT_EQ(time.run_pending(), 3U);
+              EXPECT_FALSE(g.wait());
+            }),
+            0);
+  heed::group threads(heed::background());
+  threads.set_limit(1);
+  threads.go(task);  // statics, and a thread
+  EXPECT_EQ(allocations([&] { threads.go(task); }), 1);
+  EXPECT_EQ(allocations([&] { EXPECT_FALSE(threads.wait()); }), 0);
+}
+
 // Invariant 11: canceling never allocates, whatever hangs below.
 TEST(Allocs, CancelingNeverAllocates) {
   heed::manual_scheduler time;
@@ -179,6 +206,15 @@ TEST(Allocs, EveryFailureLeavesEverythingAsItWas) {
        [&parent] {
          auto c = heed::with_cancel(parent);
          c.cancel(std::runtime_error("a message that is too long to be kept in place"));
+       }},
+      {"group",
+       [&parent] {
+         heed::group g(parent, heed::default_scheduler());
+         g.set_limit(1);  // one thread: another test wants few
+         g.go([big = std::string(100, 'x')](const heed::context&) {});
+         EXPECT_FALSE(g.wait());
+         EXPECT_TRUE(g.try_go([big = std::string(100, 'x')](const heed::context&) {}));
+         EXPECT_FALSE(g.wait());
        }},
       {"to_string", [&parent] { static_cast<void>(parent.to_string()); }},
       {"error",

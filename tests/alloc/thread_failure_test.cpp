@@ -1,4 +1,5 @@
 // Threads that cannot be had, the first or a later one (case 31, invariant 11, the executor's X1 to X3).
+#include <heed/group.hpp>
 #include <heed/heed.hpp>
 
 #include <gtest/gtest.h>
@@ -50,8 +51,22 @@ namespace {
   } catch (const std::system_error&) {
     if (token.use_count() != 1) fail_with(4);
   }
+  {
+    heed::group g(parent);
+    g.set_limit(1);
+    for (int i = 0; i < 2; ++i) {
+      try {
+        i == 0 ? g.go([token](const heed::context&) {})
+               : static_cast<void>(g.try_go([token](const heed::context&) {}));
+        fail_with(6);
+      } catch (const std::system_error&) {
+        if (token.use_count() != 1) fail_with(7);
+      }
+    }
+    refuse = false;
+    if (g.ctx().done() || !g.try_go([](const heed::context&) {}) || g.wait()) fail_with(8);
+  }
   if (parent.done()) fail_with(5);
-  refuse = false;
   auto timed = heed::with_timeout(parent, 1ms);
   timed.ctx.wait();
   std::latch ran{1};

@@ -1,6 +1,8 @@
 // The core API with exceptions and RTTI off: a program that checks itself, without a test framework.
+#include <heed/group.hpp>
 #include <heed/heed.hpp>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -131,6 +133,16 @@ void real_time() {
   CHECK(ctx.err() == heed::errc::deadline_exceeded);
 }
 
+void groups() {
+  heed::group g(heed::background());
+  g.set_limit(2);
+  std::atomic<int> ran{0};
+  for (int i = 0; i < 5; ++i) g.go([&ran](const heed::context&) { ++ran; });
+  while (!g.try_go([](const heed::context&) { return std::make_error_code(std::errc::io_error); })) {}
+  CHECK(g.wait() == std::errc::io_error);
+  CHECK(ran == 5 && g.ctx().cause() == std::errc::io_error);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -146,5 +158,6 @@ int main(int argc, char** argv) {
   callbacks();
   custom_contexts();
   real_time();
+  groups();
   std::printf("%d checks passed\n", checks);
 }
