@@ -1,4 +1,4 @@
-// Searches a directory tree with a group of threads under one context, which a deadline, enough matches or
+// Searches a directory tree with a group of tasks under one context, which a deadline, enough matches or
 // Ctrl-C may end; then says what ended it and how long the threads took to stop.
 //
 // Start reading at run() in search/engine.cpp; search/interrupt.hpp makes a cancel of a signal.

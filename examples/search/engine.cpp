@@ -3,6 +3,8 @@
 #include "matcher.hpp"
 #include "work_list.hpp"
 
+#include <heed/group.hpp>
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -13,7 +15,6 @@
 #include <cerrno>
 #include <cstring>
 #include <set>
-#include <thread>
 #include <utility>
 
 namespace search {
@@ -69,7 +70,10 @@ class worker {
       : ctx_(std::move(ctx)), s_(s), matcher_(s.asked.pattern, s.asked.regex), buffer_(chunk) {}
 
   void run() {
-    while (auto next = s_.work.next()) {
+    // The end, whoever brings it about, wakes those who wait for work.
+    const heed::cancel_callback on_end(ctx_, [this] { s_.work.wake(); });
+    s_.work.join();
+    while (auto next = s_.work.next(ctx_)) {
       next->directory ? list(*next) : search(*next);
     }
   }
@@ -271,7 +275,6 @@ std::vector<item> roots_of(const request& asked, output& out, tally& count) {
 
 outcome run(const heed::context& parent, const limits& l, output& out, tally& t) {
   const request& asked = *parent.value(request_key);
-  const unsigned jobs = asked.jobs;
   const heed::time_point begin = heed::clock::now();
 
   // The way down: what interrupts everything, this search's deadline, this search's own end.
@@ -279,63 +282,42 @@ outcome run(const heed::context& parent, const limits& l, output& out, tally& t)
   if (l.timeout) timed = heed::with_timeout(parent, *l.timeout, heed::error(l.timeout_cause));
   auto [ctx, cancel] = heed::with_cancel(l.timeout ? timed.ctx : parent);
 
-  shared s{asked, l, cancel.share(), out, t, work_list(ctx, roots_of(asked, out, t), jobs, asked.repeat), {}};
+  shared s{asked, l, cancel.share(), out, t, work_list(roots_of(asked, out, t), asked.repeat), {}};
 
-  // At the end, whoever brings it about, wake the workers that wait for work.
-  const heed::cancel_callback on_end(ctx, [&] { s.work.wake(); });
-
-  // A context is also a good latch: the last worker to leave cancels this one, and the main thread waits for
-  // it.
-  auto [over, last_left] = heed::with_cancel(heed::background());
-  std::atomic<unsigned> running = jobs;
-  std::atomic<heed::time_point> stopped{heed::time_point{}};
+  // What goes wrong in one worker ends the others, and is the cause. Leaving early cancels and joins them.
+  heed::group workers(ctx);
+  for (unsigned i = 0; i < asked.jobs; ++i) {
+    workers.go([&s](const heed::context& c) { worker(c, s).run(); });
+  }
+  heed::time_point stopped;
   {
-    std::vector<std::jthread> threads;
-    // Where a thread cannot be had: the end of this scope joins those that run, so cancel first.
-    struct leaving {
-      heed::canceler cancel;
-      bool armed = true;
-      ~leaving() {
-        if (armed) cancel(heed::error("not all threads could be started"));
+    // Somebody else may look on, and cancel: here a task that lives until this scope is left.
+    heed::group onlooker(heed::background());
+    onlooker.go([&](const heed::context& c) {
+      const auto step = l.cancel_at ? heed::duration(1ms) : heed::duration(100ms);
+      while (!c.wait_for(step)) {
+        if (l.cancel_at && t.bytes >= l.cancel_at) s.cancel(stop_request("another thread asked"));
+        out.progress(t);
       }
-    } guard{cancel.share()};
-    for (unsigned i = 0; i < jobs; ++i) {
-      threads.emplace_back([&] {
-        try {
-          worker(ctx, s).run();
-        } catch (...) {
-          s.cancel(heed::error(
-              std::current_exception()));  // what went wrong here ends the others, and is the cause
-        }
-        if (--running == 0) {
-          stopped = heed::clock::now();
-          last_left();
-        }
-      });
-    }
-    guard.armed = false;
-    // Somebody else may watch and cancel: here the main thread, after so many bytes.
-    const auto step = l.cancel_at ? heed::duration(1ms) : heed::duration(100ms);
-    while (!over.wait_for(step)) {
-      if (l.cancel_at && t.bytes >= l.cancel_at) cancel(stop_request("another thread asked"));
-      out.progress(t);
-    }
+    });
+    workers.wait();
+    stopped = heed::clock::now();
   }
   out.clear_progress();
 
   outcome o;
   o.finished = s.work.drained();
-  o.context = ctx.to_string();
-  o.took = stopped.load() - begin;
+  o.context = workers.ctx().to_string();
+  o.took = stopped - begin;
   if (!o.finished) {
-    o.verdict = ctx.err();
-    o.cause = ctx.cause();
-    o.where = ctx.canceled_at();
+    o.verdict = workers.ctx().err();
+    o.cause = workers.ctx().cause();
+    o.where = workers.ctx().canceled_at();
     // A deadline counts from itself, so that a late timer would show.
     if (o.verdict == heed::errc::deadline_exceeded) {
-      o.stop_took = stopped.load() - std::max(*ctx.deadline(), begin);
+      o.stop_took = stopped - std::max(*ctx.deadline(), begin);
     } else if (const auto* request = o.cause.as<stop_request>()) {
-      o.stop_took = stopped.load() - std::max(request->at, begin);
+      o.stop_took = stopped - std::max(request->at, begin);
     }
   }
   return o;

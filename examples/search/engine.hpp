@@ -1,4 +1,4 @@
-// The search itself: worker threads under one context.
+// The search itself: a group of workers under one context.
 #pragma once
 
 #include "output.hpp"

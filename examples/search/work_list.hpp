@@ -21,8 +21,14 @@ struct item {
 /// A worker takes an item, and may add others. Last in, first out: depth first, so that it stays short.
 class work_list {
  public:
-  work_list(const heed::context& ctx, std::vector<item> roots, unsigned workers, bool repeat)
-      : ctx_(ctx), roots_(std::move(roots)), items_(roots_), workers_(workers), repeat_(repeat) {}
+  work_list(std::vector<item> roots, bool repeat)
+      : roots_(std::move(roots)), items_(roots_), repeat_(repeat) {}
+
+  /// One more worker, who will call next() until there is none. Whoever comes when all is done finds so.
+  void join() {
+    const std::lock_guard lock(mutex_);
+    ++workers_;
+  }
 
   void add(std::vector<item> found) {
     {
@@ -34,15 +40,15 @@ class work_list {
 
   /// Waits for an item. None: the context is done, or every worker waits here, and so nothing can come any
   /// more.
-  std::optional<item> next() {
+  std::optional<item> next(const heed::context& ctx) {
     std::unique_lock lock(mutex_);
     ++idle_;
     if (repeat_ && items_.empty() && idle_ == workers_) {
       items_ = roots_;
       changed_.notify_all();
     }
-    changed_.wait(lock, [&] { return !items_.empty() || idle_ == workers_ || ctx_.done(); });
-    if (ctx_.done()) return std::nullopt;
+    changed_.wait(lock, [&] { return !items_.empty() || idle_ == workers_ || ctx.done(); });
+    if (ctx.done()) return std::nullopt;
     if (items_.empty()) {
       drained_ = true;
       changed_.notify_all();
@@ -64,14 +70,13 @@ class work_list {
   bool drained() const noexcept { return drained_; }
 
  private:
-  const heed::context ctx_;
   const std::vector<item> roots_;
   std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;
   std::vector<item> items_;
+  unsigned workers_ = 0;
   unsigned idle_ = 0;
   bool drained_ = false;
-  const unsigned workers_;
   const bool repeat_;
 };
 
