@@ -19,12 +19,11 @@ class process_scheduler final : public scheduler {
   void unreserve() noexcept override { threads_.unreserve(); }
 
   executor& threads() noexcept { return threads_; }
-  // To be called before the first thread is started. Throws std::system_error.
+  // Has fork() take the locks of the process from now on. To be called before the first thread is started, and before
+  // the merges' lock is used. Throws std::system_error.
   static void prepare_for_fork();
   // The body of the timer thread.
   void keep_time() noexcept;
-  // Has fork() take the locks of the process, from now on.
-  static void prepare_for_fork();
 
  private:
   // With the lock held: takes up to a batch of due timers, linked by next.

@@ -301,7 +301,8 @@ HEED_API context without_cancel(const context& parent,
 /// scheduler of `a`. Leaves no trace in either parent once it is gone; no thread, no callback. Thread-safe; parents
 /// may be merges themselves, or the same.
 ///
-/// At most two allocations: throws `std::bad_alloc`, and then nothing has changed. Costs a step per context above
+/// At most two allocations: throws `std::bad_alloc`, and the first one `std::system_error` where fork handlers cannot be
+/// had; then nothing has changed. Costs a step per context above
 /// that no merge has been below yet, and where both have values a step per value. Canceling a context that has a merge below
 /// takes a lock of the process for the time of the cancel, without the callbacks. Go's issue 36503.
 HEED_API cancelable merge(const context& a, const context& b,
