@@ -30,34 +30,43 @@ constexpr int batch = 64;
 
 constexpr std::uint32_t decided = word::verdict | word::claimed;
 
-// live -> claimed; false: somebody else decided. As long as it exists, the one who won may turn() the node: where a
-// merge hangs below, it holds the merges' lock.
+// live -> claimed; not won: somebody else decided. As long as it exists, the one who won may turn() the node: where
+// a merge hangs below, it holds the merges' lock. Who may not wait for that finds it `open` at the worst.
 class claim {
  public:
-  explicit claim(cancel_node& n) noexcept {
+  enum class patience { waits, tries };
+  explicit claim(cancel_node& n, patience p = patience::waits) noexcept {
     std::uint32_t w = n.word.load(std::memory_order_relaxed);
     while ((w & decided) == 0) {
       if ((w & word::merged) && !locked_) {
-        merges.lock();
+        if (p == patience::waits) {
+          merges.lock();
+        } else if (!merges.try_lock()) {
+          return;
+        }
         locked_ = true;
       }
       // acquire: what the previous owner of cause and place wrote (a deadline's, at birth) comes before ours. M2:
       // who succeeds on a word without `merged` was first.
-      won_ = n.word.compare_exchange_weak(w, w | word::claimed, std::memory_order_acquire,
-                                          std::memory_order_relaxed);
-      if (won_) return;
+      if (n.word.compare_exchange_weak(w, w | word::claimed, std::memory_order_acquire,
+                                       std::memory_order_relaxed)) {
+        is_ = node::outcome::won;
+        return;
+      }
     }
+    is_ = node::outcome::lost;
   }
   claim(const claim&) = delete;
   claim& operator=(const claim&) = delete;
   ~claim() {
     if (locked_) merges.unlock();
   }
-  explicit operator bool() const noexcept { return won_; }
+  node::outcome is() const noexcept { return is_; }
+  bool won() const noexcept { return is_ == node::outcome::won; }
 
  private:
   bool locked_ = false;
-  bool won_ = false;
+  node::outcome is_ = node::outcome::open;
 };
 
 // For who lost a claim: the winner may still be between two stores. Afterwards it is done in every form (I1).
@@ -187,12 +196,11 @@ void turn(cancel_node& n, errc verdict) noexcept {
   if (before & word::waiters) os::wake_all(n.word);
 }
 
-// The first phase of a deadline that has passed, whose cause and place are there since its birth; false: somebody
-// else decided.
-bool turn_deadline(cancel_node& n) noexcept {
-  const claim mine(n);
-  if (mine) turn(n, errc::deadline_exceeded);
-  return static_cast<bool>(mine);
+// The first phase of a deadline that has passed, whose cause and place are there since its birth.
+node::outcome turn_deadline(cancel_node& n, claim::patience p) noexcept {
+  const claim mine(n, p);
+  if (mine.won()) turn(n, errc::deadline_exceeded);
+  return mine.is();
 }
 
 // The second phase.
@@ -205,6 +213,8 @@ void finish(cancel_node& root) noexcept {
     if (!c.lost) {
       disarm(c);
       tree::run_callbacks(c);
+      // I3: it leaves the other parent, too, though its children may keep it.
+      if (c.what == kind::merge) leave(static_cast<merge_node&>(c).second);
     }
     drop(c.what == kind::tether ? &static_cast<tether&>(c).of : &c);
   }
@@ -216,7 +226,7 @@ bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location whe
   bool won = false;
   {
     const claim mine(n);
-    if (mine) {
+    if (mine.won()) {
       std::swap(n.cause, cause);  // I2; the old one goes when nobody waits for us any more (I5)
       n.place = where;
       turn(n, verdict);
@@ -228,7 +238,7 @@ bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location whe
 }
 
 void expire(deadline_node& n) noexcept {
-  turn_deadline(n) ? finish(n) : await_verdict(n);
+  turn_deadline(n, claim::patience::waits) == node::outcome::won ? finish(n) : await_verdict(n);
 }
 
 void inherit(cancel_node& n, cancel_node& from) noexcept {
@@ -255,14 +265,16 @@ bool deadline_node::on_step(work& w, step s) noexcept {
   switch (s) {
     case step::claim: return try_hold(n);
     case step::turn:
-      n.firing = turn_deadline(n) ? outcome::won : outcome::lost;
+      // The thread that keeps time waits for nobody: what it cannot turn at once, run() does.
+      n.firing = turn_deadline(n, claim::patience::tries);
+      if (n.firing == outcome::open) return true;
       if (n.firing == outcome::won) {
         if (n.word.load(std::memory_order_relaxed) & word::hooks) return true;
       }
       return !drop_unless_last(n);  // the last drop destroys, and so runs what is foreign
     case step::run:
     case step::drop:
-      if (n.firing == outcome::open && !on_step(w, step::turn)) return true;
+      if (n.firing == outcome::open) n.firing = turn_deadline(n, claim::patience::waits);
       if (n.firing == outcome::won) finish(n);
       heed::drop(&n);
       return true;

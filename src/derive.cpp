@@ -54,6 +54,7 @@ cancel_node::cancel_node(kind k, const context& above, std::uint32_t handle_coun
     : cancel_node(k, above, handle_count, lookup_at(tree::of(above))) {
   const cancel_node* up_there = scope_above(parent);
   timed = k != kind::cancel || (up_there && up_there->timed);
+  mixed = up_there && up_there->mixed;
 }
 
 cancel_node::cancel_node(kind k, const context& above, std::uint32_t handle_count,
@@ -170,7 +171,10 @@ cancelable with_cancel(const context& parent, std::source_location where) {
 }
 
 cancelable with_deadline(const context& parent, time_point when, error cause, std::source_location where) {
-  if (const auto earlier = parent.deadline(); earlier && *earlier < when) return with_cancel(parent, where);
+  const cancel_node* up_there = scope_above(tree::of(parent));
+  // It could never fire first; unless the clock that the other one counts on goes differently.
+  if (const auto earlier = parent.deadline(); earlier && *earlier < when && !up_there->mixed)
+    return with_cancel(parent, where);
   auto* n = new deadline_node(parent, when);
   cancelable made = tree::make(n, where);
   track::made(*n, where);

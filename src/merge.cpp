@@ -18,17 +18,27 @@
 #include "tree.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <new>
+#include <optional>
 #include <vector>
 
 namespace heed::inline v0 {
 
 constinit futex_lock merges;
 
+static std::optional<time_point> earlier(std::optional<time_point> a, std::optional<time_point> b) noexcept {
+  if (!a || !b) return a ? a : b;
+  return std::min(*a, *b);
+}
+
 merge_node::merge_node(const context& a, const context& b, const node* finder, std::size_t count) noexcept
     : cancel_node(kind::merge, a, 2, count > 0 ? this : finder), second(*this, b), asked_count(count),
-      when(std::min(a.deadline().value_or(time_point::max()), b.deadline().value_or(time_point::max()))) {
-  timed = when != time_point::max();
+      when(earlier(a.deadline(), b.deadline())) {
+  const auto above = [](const cancel_node* s) { return s && s->mixed; };
+  timed = when.has_value();
+  mixed = above(scope_above(parent)) || above(scope_above(second.parent)) ||
+          (b.deadline() && &scheduler_of(tree::of(a)) != &scheduler_of(tree::of(b)));
 }
 
 const node** merge_node::asked() noexcept {
@@ -38,26 +48,51 @@ const node** merge_node::asked() noexcept {
 
 namespace {
 
-// Appends the nodes that a lookup from `n` upward would ask, in that order, each key and each custom context once.
-void collect(std::vector<const node*>& asked, const node* n) {
-  const auto add = [&](const node* one) {
-    for (const node* known : asked) {
-      if (known == one) return;
-      if (known->what == kind::value && one->what == kind::value &&
-          static_cast<const value_node*>(known)->key == static_cast<const value_node*>(one)->key) {
-        return;  // hidden
-      }
-    }
-    asked.push_back(one);
-  };
+// What a lookup from `n` upward would ask, in that order: calls `f` with each node.
+template <class F>
+void for_each_asked(const node* n, F&& f) {
   for (; n; n = lookup_above(n)) {
     if (n->what != kind::merge) {
-      add(n);
+      f(n);
       continue;
     }
     auto& m = const_cast<merge_node&>(static_cast<const merge_node&>(*n));
-    std::for_each_n(m.asked(), m.asked_count, add);
+    std::for_each_n(m.asked(), m.asked_count, f);
   }
+}
+
+// A node to ask: a value by its key, a custom context by itself.
+struct question {
+  const void* identity;
+  std::size_t place;  // in the order of asking
+  const node* of;
+};
+
+// What to ask for the values of both: each key, and each custom context, where it is met first. Empty: `b` adds
+// nothing to `a`.
+std::vector<question> ask_both(const node* a, const node* b) {
+  std::size_t of_a = 0;
+  std::size_t all = 0;
+  for_each_asked(a, [&](const node*) { ++of_a; });
+  for_each_asked(b, [&](const node*) { ++all; });
+  all += of_a;
+  std::vector<question> questions;
+  questions.reserve(all);
+  const auto add = [&](const node* n) {
+    const void* key = n->what == kind::value ? static_cast<const value_node*>(n)->key : nullptr;
+    questions.push_back({key ? key : n, questions.size(), n});
+  };
+  for_each_asked(a, add);
+  for_each_asked(b, add);
+  std::sort(questions.begin(), questions.end(), [](const question& x, const question& y) {
+    return x.identity != y.identity ? std::less<>()(x.identity, y.identity) : x.place < y.place;
+  });
+  const auto same = [](const question& x, const question& y) { return x.identity == y.identity; };
+  questions.erase(std::unique(questions.begin(), questions.end(), same), questions.end());
+  std::sort(questions.begin(), questions.end(),
+            [](const question& x, const question& y) { return x.place < y.place; });
+  if (questions.back().place < of_a) questions.clear();
+  return questions;
 }
 
 // M1, for all at or above `n`. The merges' lock is held.
@@ -78,19 +113,14 @@ cancelable merge(const context& a, const context& b, std::source_location where)
   // to ask is laid down here, once, so that no lookup needs to come back from one way up to try the other (I7).
   const node* const of_a = lookup_at(tree::of(a));
   const node* const of_b = lookup_at(tree::of(b));
-  std::vector<const node*> asked;
-  if (of_a && of_b && of_a != of_b) {
-    collect(asked, of_a);
-    const std::size_t first = asked.size();
-    collect(asked, of_b);
-    if (asked.size() == first) asked.clear();
-  }
+  std::vector<question> asked;
+  if (of_a && of_b && of_a != of_b) asked = ask_both(of_a, of_b);
   cancel_node* const scope_a = node_of(tree::scope_of(a));
   cancel_node* const scope_b = node_of(tree::scope_of(b));
   process_scheduler::prepare_for_fork();
   auto* m = ::new (allocate(sizeof(merge_node), asked.size() * sizeof(node*), alignof(merge_node)))
       merge_node(a, b, of_a ? of_a : of_b, asked.size());
-  std::copy(asked.begin(), asked.end(), m->asked());
+  std::transform(asked.begin(), asked.end(), m->asked(), [](const question& q) { return q.of; });
   track::made(*m, where);
 
   const locked guard(merges);

@@ -159,8 +159,8 @@ void read(seen& s, const node* of) noexcept {
     s.when = static_cast<const custom_node&>(n).when;
     s.timed = s.when != time_point::max();
   } else if (n.what == kind::merge) {
-    s.when = static_cast<const merge_node&>(n).when;
-    s.timed = s.when != time_point::max();
+    s.timed = n.timed;
+    s.when = static_cast<const merge_node&>(n).when.value_or(time_point::max());
   }
 }
 

@@ -21,15 +21,20 @@ std::optional<std::source_location> context::canceled_at() const noexcept {
 }
 
 std::optional<time_point> context::deadline() const noexcept {
-  // The nearest one is the earliest: with_deadline() sees to that.
+  std::optional<time_point> earliest;
   for (const cancel_node* n = node_of(scope_); n && n->timed; n = scope_above(n->parent)) {
-    if (n->what == kind::deadline) return static_cast<const deadline_node*>(n)->when();
-    if (n->what == kind::merge) return static_cast<const merge_node*>(n)->when;  // timed, so there is one
+    std::optional<time_point> own;
+    if (n->what == kind::deadline) own = static_cast<const deadline_node*>(n)->when();
     if (n->what == kind::custom && static_cast<const custom_node*>(n)->when != time_point::max()) {
-      return static_cast<const custom_node*>(n)->when;
+      own = static_cast<const custom_node*>(n)->when;
     }
+    if (n->what == kind::merge) own = static_cast<const merge_node*>(n)->when;
+    if (own) earliest = earliest ? std::min(*earliest, *own) : *own;
+    // The nearest one is the earliest: with_deadline() sees to that, where all count on one clock. A merge knows
+    // of all above it.
+    if (n->what == kind::merge || (own && !n->mixed)) break;
   }
-  return std::nullopt;
+  return earliest;
 }
 
 // What one node answers.

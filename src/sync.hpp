@@ -30,6 +30,12 @@ class futex_lock {
  public:
   constexpr futex_lock() noexcept = default;
   void lock() noexcept { futex::lock(state_); }
+  bool try_lock() noexcept {
+    std::uint32_t free = 0;
+    // acquire: sees what the last holder wrote.
+    return state_.compare_exchange_strong(free, futex::held, std::memory_order_acquire,
+                                          std::memory_order_relaxed);
+  }
   void unlock() noexcept { futex::unlock(state_); }
 
  private:

@@ -48,6 +48,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <source_location>
 
 namespace heed::inline v0 {
@@ -72,6 +73,7 @@ struct node {
   const kind what : 4;
   const bool own_scheduler : 1;  // the root has a scheduler of its own
   bool timed : 1 = false;        // cancelable: it or a scope above may have a deadline
+  bool mixed : 1 = false;        // cancelable: one above counts on another scheduler's clock (by a merge)
   bool linked = false;           // cancelable: on its parent scope's list; guarded by that scope's lock
   bool lost = false;             // cancelable: see cancel.cpp; written once by the one walk that pops it
   enum class outcome : std::uint8_t { open, won, lost };
@@ -149,7 +151,7 @@ struct merge_node : cancel_node {
   const node** asked() noexcept;
   tether second;
   const std::size_t asked_count;
-  time_point when;  // the earlier deadline of the two; max: none
+  const std::optional<time_point> when;  // the earlier deadline of the two
 };
 
 // --- life (life.cpp) ---

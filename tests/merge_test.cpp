@@ -187,6 +187,32 @@ TEST(Merge, DeadlinesBelowItAreOnTheFirstParentsScheduler) {
   EXPECT_TRUE(is_done(child.ctx, heed::errc::deadline_exceeded));
 }
 
+// The second parent's deadline counts on a clock that may never come to it: what hangs below is armed all the same.
+TEST(Merge, TimeoutsBelowParentsOnDifferentSchedulers) {
+  // static: a thread of the default scheduler may hold what it has fired for a moment longer than we do.
+  static heed::manual_scheduler time(heed::time_point(0s));
+  auto b = heed::with_timeout(heed::background(time), 5s);
+  auto [ctx, cancel] = heed::merge(heed::background(), b.ctx);
+  EXPECT_EQ(ctx.deadline(), b.ctx.deadline());
+  auto child = heed::with_timeout(ctx, 1ms);
+  auto grandchild = heed::with_timeout(child.ctx, very_long);
+  EXPECT_EQ(grandchild.ctx.deadline(), b.ctx.deadline()) << "compared as numbers";
+  EXPECT_TRUE(grandchild.ctx.wait_for(eventually_bound));
+  EXPECT_EQ(grandchild.ctx.err(), heed::errc::deadline_exceeded);
+  EXPECT_FALSE(ctx.done());
+  auto other = heed::merge(heed::background(), ctx);
+  auto below = heed::with_timeout(other.ctx, very_long);
+  time.advance(5s);
+  EXPECT_TRUE(is_done(below.ctx, heed::errc::deadline_exceeded));
+}
+
+TEST(Merge, DeadlineThatNeverComesIsOne) {
+  auto never = heed::with_deadline(heed::background(), heed::time_point::max());
+  EXPECT_EQ(never.ctx.deadline(), heed::time_point::max());
+  EXPECT_EQ(heed::merge(never.ctx, heed::background()).ctx.deadline(), heed::time_point::max());
+  EXPECT_EQ(heed::merge(heed::background(), heed::todo()).ctx.deadline(), std::nullopt);
+}
+
 TEST(Merge, ValuesOfTheFirstThenOfTheSecond) {
   const auto root = heed::with_value(heed::background(), z_key, "root");
   const auto a = heed::with_value(root, x_key, "a");

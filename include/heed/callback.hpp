@@ -54,6 +54,7 @@ class HEED_API callback_base {
 /// F runs at most once, on the thread that cancels, inside cancel(), when the context and everything below it
 /// are done already; a deadline runs it on a thread of its scheduler. Where the context is done already it runs
 /// at once, inside the constructor. No lock is held: F may call anything, on any context, this one included.
+/// (While another thread is just ending the context, what is below may be a moment behind a callback that runs so.)
 /// The order among the callbacks of one context is unspecified. An exception from F terminates the program.
 /// No allocation; registering and unregistering take the context's own short lock.
 template <class F>

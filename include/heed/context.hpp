@@ -295,16 +295,17 @@ cancelable with_timeout(const context& parent, const std::chrono::duration<Rep, 
 HEED_API context without_cancel(const context& parent,
                                 std::source_location where = std::source_location::current());
 
-/// A child of two parents: it ends when its cancel is called or when either parent ends, whichever is first, with that
-/// one's verdict, cause and place; born done where one of them is done (where both are, it takes after `a`). Its
-/// deadline is the earlier of theirs; values are looked up in `a`, then in `b`; what runs for it runs on the
-/// scheduler of `a`. Leaves no trace in either parent once it is gone; no thread, no callback. Thread-safe; parents
-/// may be merges themselves, or the same.
+/// A child of two parents: it ends when its cancel is called or when either parent ends, whichever is first, with
+/// that one's verdict, cause and place; born done where one of them is done (where both are, it takes after `a`).
+/// Its deadline is the earlier of theirs; values are looked up in `a`, then in `b`; what runs for it runs on the
+/// scheduler of `a`. (Where the two have different clocks, the deadlines are compared as numbers; each fires by its
+/// own.) Leaves no trace in either parent once it is gone; needs no thread. Thread-safe; parents may be merges
+/// themselves, or the same.
 ///
-/// At most two allocations: throws `std::bad_alloc`, and the first one `std::system_error` where fork handlers cannot be
-/// had; then nothing has changed. Costs a step per context above
-/// that no merge has been below yet, and where both have values a step per value. Canceling a context that has a merge below
-/// takes a lock of the process for the time of the cancel, without the callbacks. Go's issue 36503.
+/// At most two allocations: throws `std::bad_alloc`, or `std::system_error` when the first merge of the process
+/// cannot register with fork(); then nothing has changed. Costs a step per context above that has had no merge
+/// below it, and n log n for n values where both parents have some. While a context with a merge below is being
+/// ended (without the callbacks), others of the kind wait: one lock of the process. Asked for in golang/go#36503.
 HEED_API cancelable merge(const context& a, const context& b,
                           std::source_location where = std::source_location::current());
 

@@ -94,6 +94,7 @@ struct alignas(64) wide {
   int n = 3;
 };
 constexpr heed::key<wide> wide_key{"wide"};
+constexpr heed::key<int> third{"third"};
 
 }  // namespace
 
@@ -114,6 +115,9 @@ TEST(Allocs, PerOperation) {
             1);
   EXPECT_EQ(allocations([&parent] { static_cast<void>(heed::without_cancel(parent)); }), 1);
   EXPECT_EQ(allocations([&parent] { auto c = heed::merge(parent, heed::background()); }), 1);
+  const auto one = heed::with_value(heed::with_value(parent, number, 1), wide_key, wide{});
+  const auto other = heed::with_value(heed::with_value(heed::background(), third, 1), number, 1);
+  EXPECT_EQ(allocations([&] { auto c = heed::merge(one, other); }), 2);
   EXPECT_EQ(allocations([&parent] { const heed::cancel_callback cb(parent, [] {}); }), 0);
   EXPECT_EQ(allocations([&parent] { heed::after_func(parent, [] {})(); }), 1);
   EXPECT_EQ(allocations([] {

@@ -153,6 +153,39 @@ TEST(Tree, MergeWaitsForAWalkThatIsUnderWay) {
   merging.join();
 }
 
+// Ended by its first parent when nobody had it in hand any more, a merge leaves the second, too.
+TEST(Tree, MergeWithoutHandlesLeavesTheOtherParent) {
+  auto [a, cancel_a] = heed::with_cancel(heed::background());
+  auto [b, cancel_b] = heed::with_cancel(heed::background());
+  heed::cancelable child;
+  {
+    auto merged = heed::merge(a, b);
+    child = heed::with_cancel(merged.ctx);
+    merged.cancel.release();
+  }
+  EXPECT_EQ(children_of(b), 1);
+  cancel_a();
+  EXPECT_TRUE(child.ctx.done());
+  EXPECT_EQ(children_of(b), 0);
+}
+
+// The thread that keeps time waits for no walk of others: a deadline that has no merge below is not held up.
+TEST(Tree, MergesHoldUpNoOtherDeadline) {
+  heed::merges.lock();
+  std::thread others([] {
+    // merge() itself takes the lock.
+    auto with = heed::with_timeout(heed::background(), 20ms);
+    node_of(with.ctx).word.fetch_or(heed::word::merged);
+    auto without = heed::with_timeout(heed::background(), 25ms);
+    EXPECT_TRUE(without.ctx.wait_for(60s));
+    EXPECT_FALSE(with.ctx.done());
+    heed::merges.unlock();
+    EXPECT_TRUE(with.ctx.wait_for(60s));
+    EXPECT_EQ(with.ctx.err(), heed::errc::deadline_exceeded);
+  });
+  others.join();
+}
+
 TEST(Tree, OnlyWhatHasAMergeBelowIsMarked) {
   auto [root, cancel_root] = heed::with_cancel(heed::background());
   auto [a, cancel_a] = heed::with_cancel(root);
