@@ -6,8 +6,9 @@ root=${1:-$(cd "$(dirname "$0")/../.." && pwd)}
 shift || true
 (($# > 0)) || set -- "${CXX:-c++}"
 
-headers='heed/heed.hpp algorithm atomic cassert chrono climits cstdint filesystem functional iostream memory mutex
-  optional span stdexcept string string_view system_error thread utility vector
+headers='heed/heed.hpp heed/coroutine.hpp heed/group.hpp heed/inspect.hpp heed/stop_token.hpp heed/sync.hpp heed/wait.hpp
+  algorithm atomic cassert chrono climits condition_variable cstdint deque filesystem fstream functional future iostream
+  memory mutex optional span stdexcept stop_token string string_view system_error thread utility vector
   poll.h signal.h sys/socket.h time.h unistd.h'
 source=$(
   for header in $headers; do echo "#include <$header>"; done
