@@ -95,6 +95,7 @@ int run(int argc, char** argv) {
   std::uint64_t show = 10;
   int runs = -1;
   bool verbose = false;
+  bool tree = false;
 
   CLI::App app("Searches directory trees for a pattern, in parallel, until done or stopped.", "search");
   app.footer(exit_codes);
@@ -111,6 +112,7 @@ int run(int argc, char** argv) {
   app.add_option("--runs", runs,
                  "search N more times, each stopped midway, and tell how long stopping took\n"
                  "(default: 9, or 0 where --timeout, --max-matches or --repeat is given)");
+  app.add_flag("--tree", tree, "show the tree of contexts while the search runs");
   app.add_flag("-v,--verbose", verbose, "also print the context's own description");
   try {
     app.parse(argc, argv);
@@ -122,10 +124,13 @@ int run(int argc, char** argv) {
   }
   if (runs < 0) runs = limits.timeout || limits.matches || asked.repeat ? 0 : 9;
 
+  // The request has what is asked, the process has its own end: a session ends with either, and has the values of both.
   const search::interrupts signals;
-  const heed::context session = heed::with_value(signals.ctx(), search::request_key, asked);
+  const heed::context request = heed::with_value(heed::background(), search::request_key, asked);
+  const auto [session, over] = heed::merge(request, signals.ctx());
 
   search::output out(show);
+  if (tree) out.show_tree(signals.ctx());
   search::tally t;
   const search::outcome first = search::run(session, limits, out, t);
   search::report(asked, first, t, out, verbose);

@@ -17,7 +17,7 @@
 //  I8  A deadline fires at or after its time, once (timer_wheel.hpp, default_scheduler.cpp).
 //  I9  Nothing leaks: memory, timer and fd go with the last handle and callback, without waiting for the parent;
 //      parents stay while a descendant needs them. See the two counts below.
-//  I10 Nothing hidden runs: no thread before the first deadline or after_func needs it.
+//  I10 Nothing hidden runs: no thread before the first deadline, after_func, group or co_await needs it.
 //  I11 What fails leaves everything as it was. Canceling never allocates and never fails.
 //
 // Life. Each node has two counts.

@@ -66,12 +66,11 @@ struct shared {
 
 class worker {
  public:
-  worker(heed::context ctx, shared& s)
-      : ctx_(std::move(ctx)), s_(s), matcher_(s.asked.pattern, s.asked.regex), buffer_(chunk) {}
+  worker(const heed::context& ctx, unsigned number, shared& s)
+      : own_(heed::with_cancel(heed::with_value(ctx, worker_key, number))), ctx_(own_.ctx), s_(s),
+        matcher_(s.asked.pattern, s.asked.regex), buffer_(chunk) {}
 
   void run() {
-    // The end, whoever brings it about, wakes those who wait for work.
-    const heed::cancel_callback on_end(ctx_, [this] { s_.work.wake(); });
     s_.work.join();
     while (auto next = s_.work.next(ctx_)) {
       next->directory ? list(*next) : search(*next);
@@ -248,7 +247,8 @@ class worker {
     return false;
   }
 
-  const heed::context ctx_;
+  const heed::cancelable own_;  // for the eyes of --tree: one branch for each worker
+  const heed::context& ctx_;
   shared& s_;
   const matcher matcher_;
   std::vector<char> buffer_;
@@ -287,7 +287,7 @@ outcome run(const heed::context& parent, const limits& l, output& out, tally& t)
   // What goes wrong in one worker ends the others, and is the cause. Leaving early cancels and joins them.
   heed::group workers(ctx);
   for (unsigned i = 0; i < asked.jobs; ++i) {
-    workers.go([&s](const heed::context& c) { worker(c, s).run(); });
+    workers.go([&s, i](const heed::context& c) { worker(c, i + 1, s).run(); });
   }
   heed::time_point stopped;
   {
@@ -295,10 +295,10 @@ outcome run(const heed::context& parent, const limits& l, output& out, tally& t)
     heed::group onlooker(heed::background());
     onlooker.go([&](const heed::context& c) {
       const auto step = l.cancel_at ? heed::duration(1ms) : heed::duration(100ms);
-      while (!c.wait_for(step)) {
+      do {
         if (l.cancel_at && t.bytes >= l.cancel_at) s.cancel(stop_request("another thread asked"));
         out.progress(t);
-      }
+      } while (!c.wait_for(step));
     });
     workers.wait();
     stopped = heed::clock::now();

@@ -2,6 +2,8 @@
 
 #include "engine.hpp"
 
+#include <heed/inspect.hpp>
+
 #include <fmt/color.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -10,6 +12,7 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <sstream>
 
 namespace search {
 namespace {
@@ -71,9 +74,32 @@ void output::problem(std::string_view path, std::string_view what) {
   fmt::print(stderr, "search: {}: {}\n", err_is_terminal_ ? printable(path, 4096) : std::string(path), what);
 }
 
+void output::draw_tree() {
+  std::ostringstream text;
+  heed::dump(text, *tree_, heed::dump_format::text);
+  const std::string picture = std::move(text).str();
+  if (!err_is_terminal_) {
+    fmt::print("{}", picture);
+    std::fflush(stdout);
+    return;
+  }
+  for (std::size_t from = 0; from < picture.size();) {
+    const std::size_t to = picture.find('\n', from);
+    fmt::print(stderr, "{}\n", printable(std::string_view(picture).substr(from, to - from), width_));
+    from = to + 1;
+    ++tree_lines_;
+  }
+}
+
 void output::progress(const tally& t) {
-  if (silent_ || !err_is_terminal_) return;
+  if (silent_) return;
   const std::lock_guard lock(mutex_);
+  if (tree_ && (err_is_terminal_ || heed::clock::now() >= next_tree_)) {
+    erase_line();
+    next_tree_ = heed::clock::now() + std::chrono::seconds(1);
+    draw_tree();
+  }
+  if (!err_is_terminal_) return;
   fmt::print(stderr, "\r\x1b[K{:>12} files  {:>9}  {:>9} matches",
              fmt::format("{}", fmt::group_digits(t.files.load())), human_bytes(t.bytes),
              fmt::format("{}", fmt::group_digits(t.matches.load())));
@@ -89,6 +115,7 @@ void output::clear_progress() {
 void output::erase_line() {
   if (!line_drawn_) return;
   fmt::print(stderr, "\r\x1b[K");
+  for (; tree_lines_ > 0; --tree_lines_) fmt::print(stderr, "\x1b[A\x1b[K");
   std::fflush(stderr);
   line_drawn_ = false;
 }

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -24,6 +25,8 @@ class output {
   void problem(std::string_view path, std::string_view what);
   void progress(const tally& t);
   void clear_progress();
+  /// From now on progress() also shows what hangs under `root`: on a terminal live, else once a second.
+  void show_tree(const heed::context& root) { tree_ = root; }
   void silence() noexcept { silent_ = true; }
 
   std::uint64_t shown() const noexcept { return shown_; }
@@ -31,11 +34,15 @@ class output {
 
  private:
   void erase_line();
+  void draw_tree();
   std::mutex mutex_;
   const std::uint64_t show_;
   std::uint64_t shown_ = 0;
   bool silent_ = false;
   bool line_drawn_ = false;
+  std::optional<heed::context> tree_;
+  std::size_t tree_lines_ = 0;  // on the terminal, above the line of progress
+  heed::time_point next_tree_ = heed::time_point::min();
   const bool out_is_terminal_;
   const bool err_is_terminal_;
   const bool colors_;

@@ -27,6 +27,7 @@ inline std::string to_string(const request& r) {
 
 inline constexpr heed::key<request> request_key{"search"};
 inline constexpr heed::key<int> run_key{"run"};
+inline constexpr heed::key<unsigned> worker_key{"worker"};
 
 /// The cause of a search that somebody stopped: why, and when it was asked to.
 struct stop_request : std::runtime_error {

@@ -54,7 +54,13 @@ finished)
   has 'found *40 matches in 40 files'
   run 0 needle tree --runs 0 --show 0 -v
   lacks 'hay needle'
-  has 'context *background.with_cancel.with_value(search, "needle" in tree)'
+  has 'context *background.with_value(search, "needle" in tree).merge(background.with_cancel)'
+  run 0 needle tree --runs 0 --tree
+  has '^n1 with_cancel: live'
+  has '^  n2 merge: live'
+  run 124 needle tree --repeat --timeout 300ms --tree -j 3
+  has 'with_deadline: live, deadline in 0'
+  has 'value: worker'
   ;;
 
 max_matches)

@@ -1,7 +1,7 @@
 // The files and directories still to be looked at, shared by all workers.
 #pragma once
 
-#include <heed/heed.hpp>
+#include <heed/wait.hpp>
 
 #include <condition_variable>
 #include <mutex>
@@ -47,8 +47,8 @@ class work_list {
       items_ = roots_;
       changed_.notify_all();
     }
-    changed_.wait(lock, [&] { return !items_.empty() || idle_ == workers_ || ctx.done(); });
-    if (ctx.done()) return std::nullopt;
+    const auto something = [&] { return !items_.empty() || idle_ == workers_; };
+    if (heed::wait(ctx, changed_, lock, something) || ctx.done()) return std::nullopt;
     if (items_.empty()) {
       drained_ = true;
       changed_.notify_all();
@@ -58,12 +58,6 @@ class work_list {
     item taken = std::move(items_.back());
     items_.pop_back();
     return taken;
-  }
-
-  /// For the context's callback: wakes those who wait. The lock makes sure that none is just about to wait.
-  void wake() {
-    const std::lock_guard lock(mutex_);
-    changed_.notify_all();
   }
 
   /// Nothing was left over. To be asked when the workers are gone.
