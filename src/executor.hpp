@@ -10,8 +10,8 @@
 namespace heed::inline v0 {
 
 // A thread that is awake and has nothing to run yet is a looker, and so is one that has announced its return from an
-// item: it waits for nothing but locks of ours until it looks, which is all that X1 needs. A looker takes an item, and before it runs it makes sure
-// that somebody looks at the next one: it wakes an idle thread, or starts one. So:
+// item: it waits for nothing but locks of ours until it looks, which is all that X1 needs. A looker takes an item, and
+// before it runs it makes sure that somebody looks at the next one: it wakes an idle thread, or starts one. So:
 //   X1  While something is queued, there is a looker, or a thread could not be had.
 //   X2  A function that blocks holds none of the others back, and a burst of short ones is run by few threads, as
 //       only one is being started at a time.

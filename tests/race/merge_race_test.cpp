@@ -44,7 +44,7 @@ struct crossed {
 TEST(MergeRace, BothParentsEndAtOnce) {
   std::optional<crossed> s;
   race::rounds(
-      4000 / slower, [&] { s.emplace(); },
+      1500 / slower, [&] { s.emplace(); },
       {[&] {
          EXPECT_TRUE(s->a.cancel("a"));
          s->expect_all_done();
@@ -64,7 +64,7 @@ TEST(MergeRace, BothParentsEndAtOnce) {
 TEST(MergeRace, EndedInTheMiddleToo) {
   std::optional<crossed> s;
   race::rounds(
-      4000 / slower, [&] { s.emplace(); },
+      1500 / slower, [&] { s.emplace(); },
       {[&] {
          if (s->a.cancel("a")) s->expect_all_done();
        },
