@@ -34,7 +34,7 @@ scheduler& default_scheduler() noexcept {
 scheduler::~scheduler() {
   // relaxed: who destroys a scheduler has to know that nobody uses it; this only catches who does not.
   if (users_.load(std::memory_order_relaxed) != 0) {
-    abort_with("heed: a scheduler is destroyed before the contexts and after_funcs that use it");
+    abort_with("heed: a scheduler is destroyed before the contexts, after_funcs and groups that use it");
   }
 }
 

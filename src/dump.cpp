@@ -172,10 +172,10 @@ void as_text(const picture& p, sink& out) {
     const seen& s = p.contexts[at];
     std::string line(2 * std::min(s.depth, deepest), ' ');
     line += id(s) + ' ' + title(s, dump_format::text);
-    const std::size_t first = s.parent[0] != nowhere ? 0 : 1;
     const auto named = [&](std::size_t i) {
       return s.parent[i] != nowhere && p.contexts[s.parent[i]].id != 0;
     };
+    const std::size_t first = named(0) ? 0 : 1;
     if (s.depth > deepest && named(first)) line += " under " + id(p.contexts[s.parent[first]]);
     if (first == 0 && s.depth > 0 && named(1)) line += " and under " + id(p.contexts[s.parent[1]]);
     const char* between = ": ";

@@ -100,7 +100,8 @@ class pointer_error final : public error::shared {
     try {
       std::rethrow_exception(pointer_);
     } catch (const std::exception& e) {
-      return e.what();
+      const char* text = e.what();
+      return text ? text : "";
     } catch (...) {
       return "unknown exception";
     }

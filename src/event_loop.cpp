@@ -3,6 +3,8 @@
 
 #include <heed/event_loop.hpp>
 
+#include <new>
+
 namespace heed::inline v0 {
 
 struct loop_waits::state {
@@ -28,19 +30,6 @@ std::shared_ptr<loop_wait> loop_waits::take(loop_wait& w) noexcept {
 
 void loop_waits::start(const std::shared_ptr<loop_wait>& w, const std::shared_ptr<loop_waits>& self,
                        const context& ctx, scheduler* on) {
-  struct undo {
-    loop_waits* all;
-    loop_wait& w;
-    ~undo() {
-      if (!all) return;
-      std::shared_ptr<loop_wait> taken;
-      {
-        const locked guard(all->state_->lock);
-        taken = all->take(w);
-      }
-      if (taken) taken->destroy();
-    }
-  } failed{this, *w};
   bool closed = false;
   {
     const locked guard(state_->lock);
@@ -53,15 +42,24 @@ void loop_waits::start(const std::shared_ptr<loop_wait>& w, const std::shared_pt
       state_->first = w.get();
     }
   }
-  if (closed) {
-    failed.all = nullptr;
-    return w->destroy();
-  }
+  if (closed) return w->destroy();
   // The function holds the context: nothing gives it up before it has run or was stopped, which one of finish()
   // and close() sees to.
   const auto f = [w, self, ctx] { self->finish(*w, ctx.err()); };
-  stop_func stop = on ? after_func(ctx, f, *on) : after_func(ctx, f);  // may throw
-  failed.all = nullptr;
+  stop_func stop;
+  const auto enlist = [&] { stop = on ? after_func(ctx, f, *on) : after_func(ctx, f); };
+#if defined(__cpp_exceptions)
+  // The coroutine is suspended already: it is told by the result.
+  try {
+    enlist();
+  } catch (const std::system_error& e) {
+    return finish(*w, e.code());
+  } catch (const std::bad_alloc&) {
+    return finish(*w, std::make_error_code(std::errc::not_enough_memory));
+  }
+#else
+  enlist();
+#endif
   {
     const locked guard(state_->lock);
     if (w->self_) {

@@ -57,6 +57,11 @@ bool executor::try_post(work& w) noexcept {
   return true;
 }
 
+bool executor::starving() noexcept {
+  const locked guard(lock_);
+  return first_ && !summon();
+}
+
 void executor::reserve() {
   int failed = 0;
   {

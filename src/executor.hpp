@@ -15,7 +15,8 @@ namespace heed::inline v0 {
 //   X1  While something is queued, there is a looker, or a thread could not be had.
 //   X2  A function that blocks holds none of the others back, and a burst of short ones is run by few threads, as
 //       only one is being started at a time.
-//   X3  While something is reserved there is a thread; so what is queued when none can be had will run.
+//   X3  While something is reserved there is a thread; so what is queued when none can be had will run, unless that
+//       thread waits for it: who does so asks for another one now and then (starving()).
 // A thread that finds nothing for a while goes away. One for the process; never destroyed.
 class executor {
  public:
@@ -24,6 +25,9 @@ class executor {
   void post(work& w) noexcept;
   // The same, unless nobody looks and no thread can be had: false, and it was not taken.
   bool try_post(work& w) noexcept;
+  // True: something is queued that nobody looks at, and no thread can be had for it just now. For who is about to
+  // block this thread until what is queued has run: try again soon.
+  bool starving() noexcept;
   // Throws std::system_error if there is no thread and none can be had.
   void reserve();
   void unreserve() noexcept;

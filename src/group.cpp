@@ -69,7 +69,7 @@ class group_state {
     }
     if (at_once) return on_.post(t);
     // acquire: pairs with tell_caller().
-    while (started.load(std::memory_order_acquire) == 0) os::wait(started, 0);
+    while (started.load(std::memory_order_acquire) == 0) os::wait_until(started, 0, patience());
   }
 
   bool enter() {
@@ -136,7 +136,7 @@ class group_state {
          unfinished_ != 0 && bell_.load(std::memory_order_relaxed) == seen;) {
       ++asleep_;
       lock_.unlock();
-      os::wait(bell_, seen);
+      os::wait_until(bell_, seen, patience());
       lock_.lock();
       --asleep_;
     }
@@ -162,6 +162,12 @@ class group_state {
   }
   // The task is over: the next one for this thread to run, or null. The group may be gone then.
   group_task* finish() noexcept;
+
+  // How long to sleep: for good, but where no thread can be had for what is queued (X3). This may be the only one.
+  time_point patience() const noexcept {
+    if (!on_default_ || !default_scheduler_threads().starving()) return time_point::max();
+    return saturating_add(clock::now(), std::chrono::milliseconds(20));
+  }
 
   // With the lock held.
   std::size_t limit() const noexcept { return std::max(limit_, least_); }

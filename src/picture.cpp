@@ -148,6 +148,7 @@ void read(seen& s, const node* of) noexcept {
     if (&by != static_cast<const node*>(&n)) s.decider = &by;
   }
   if (n.what == kind::value) return;
+  s.mixed = within->mixed;
   {
     const locked guard(within->lock);
     s.hooks = tree::count_callbacks(*within);
@@ -300,10 +301,21 @@ std::vector<std::size_t> tops(const picture& p, const context& root) {
 
 // Numbers what is below the tops, depth first.
 void arrange(picture& p, const context& root) {
+  // The registry has much that is not below the root; a merge may have one parent there. Parents come before children.
+  const node* at_root = tree::of(root);
+  std::vector<bool> below(p.contexts.size(), !p.tracked || !at_root);
+  const auto is_below = [&](std::size_t at) { return at != nowhere && below[at]; };
+  for (std::size_t at = p.contexts.size(); at-- > 0;) {
+    if (p.contexts[at].of == at_root) below[at] = true;
+  }
+  for (std::size_t at = 0; at < p.contexts.size(); ++at) {
+    const seen& s = p.contexts[at];
+    if (is_below(s.parent[0]) || is_below(s.parent[1])) below[at] = true;
+  }
   for (std::size_t at = p.contexts.size(); at-- > 0;) {
     seen& s = p.contexts[at];
-    const std::size_t up = s.parent[0] != nowhere ? s.parent[0] : s.parent[1];
-    if (up == nowhere || s.of == tree::of(root)) continue;
+    const std::size_t up = is_below(s.parent[0]) ? s.parent[0] : s.parent[1];
+    if (!is_below(up) || s.of == at_root) continue;
     s.next_sibling = std::exchange(p.contexts[up].first_child, at);
   }
   const std::vector<std::size_t> first = tops(p, root);
@@ -345,7 +357,7 @@ picture look(const context& root) {
   const node* top = tree::of(root);
   for (seen& s : p.contexts) {
     // Below one root there is one scheduler, and root's handle keeps that alive. Of other schedulers nothing is known.
-    s.foreign_clock = s.foreign_clock && !(top && top->own_scheduler);
+    s.foreign_clock = s.mixed || (s.foreign_clock && !(top && top->own_scheduler));
     if (!p.tracked || s.what != kind::custom || s.id == 0) continue;
     s.name = "custom";
     if (s.foreign_clock) continue;  // a pin could outlive its scheduler

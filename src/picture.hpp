@@ -32,6 +32,7 @@ struct seen {
   kind what = kind::todo;
   bool never_ends = false;
   bool foreign_clock = false;  // has a scheduler that is not the root's
+  bool mixed = false;          // as the node's
   std::uint32_t verdict = 0;   // 0: live
   std::size_t handles = 0;
   tree::tally hooks;

@@ -2,6 +2,7 @@
 #include "text.hpp"
 #include "tree.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <ostream>
 #include <vector>
@@ -86,8 +87,11 @@ std::string relative(time_point when, time_point now) {
 
 namespace {
 
+// How much of a second parent's way, where not all is asked for.
+constexpr std::size_t short_way = 8;
+
 // A merge tells of its second parent, but within the text of one no more: they would grow without bounds.
-std::string step_to(const node& n, time_point now, contents shown, bool within_merge) {
+std::string step_to(const node& n, time_point now, contents shown, std::size_t most, bool within_merge) {
   switch (n.what) {
     case kind::todo: return "todo";
     case kind::root: return "background";
@@ -99,7 +103,8 @@ std::string step_to(const node& n, time_point now, contents shown, bool within_m
     case kind::merge: {
       if (within_merge) return "merge(...)";
       const auto second = way_up(static_cast<const merge_node&>(n).second.parent);
-      return "merge(" + way_text(second, now, shown, second.size(), true) + ")";
+      return "merge(" +
+             way_text(second, now, shown, most == all_steps ? most : std::min(most, short_way), true) + ")";
     }
     case kind::tether: break;
     case kind::value: {
@@ -125,7 +130,7 @@ std::string way_text(std::span<const node* const> up, time_point now, contents s
     }
     if (!text.empty()) text += '.';
     const node* n = up[up.size() - 1 - i];
-    text += n ? step_to(*n, now, shown, within_merge) : "background";
+    text += n ? step_to(*n, now, shown, most, within_merge) : "background";
   }
   return text;
 }
@@ -140,7 +145,7 @@ std::vector<const node*> way_up(const node* n) {
 
 std::string context::to_string() const {
   const auto way = way_up(node_);
-  return way_text(way, now(), contents::shown, way.size());
+  return way_text(way, now(), contents::shown, all_steps);
 }
 
 std::ostream& operator<<(std::ostream& out, const context& ctx) {

@@ -211,7 +211,13 @@ void print_left(const entry& e, const reading& list) noexcept {
   line text;
   const node& n = *e.of;
   text << "  #" << e.printed << " " << name_of(n.what);
-  if (n.what == kind::value) text << "(" << e.key().substr(0, 100) << ")";
+  if (n.what == kind::value) {
+    text << "(";
+    for (const char& c : e.key().substr(0, 100)) {  // a context stays on its line
+      text << (static_cast<unsigned char>(c) < 0x20 ? std::string_view("?") : std::string_view(&c, 1));
+    }
+    text << ")";
+  }
   const char* under = " under ";
   if (n.what != kind::root) {
     for (const node* up : parents_of(n)) {

@@ -448,6 +448,17 @@ TEST(Inspect, Merge) {
   EXPECT_NE(why.find("what:  a cancel of with_cancel, 2 steps up"), std::string::npos) << why;
 }
 
+// explain() stays short above merges, too.
+TEST(Inspect, MergeOfALongWayIsShort) {
+  heed::context deep;
+  std::vector<heed::cancelable> keep;
+  for (int i = 0; i < 2000; ++i) deep = keep.emplace_back(heed::with_cancel(deep)).ctx;
+  heed::context ctx;
+  for (int i = 0; i < 20; ++i) ctx = keep.emplace_back(heed::merge(ctx, deep)).ctx;
+  EXPECT_LT(explain(ctx).size(), 6000U);
+  EXPECT_GT(ctx.to_string().size(), 20 * 2000 * std::string(".with_cancel").size()) << "this one has it all";
+}
+
 TEST(Inspect, MergeOfOneContextTwice) {
   auto [server, stop] = heed::with_cancel(heed::background());
   auto [ctx, cancel] = heed::merge(server, server);

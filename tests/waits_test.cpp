@@ -254,7 +254,8 @@ TYPED_TEST(Condition, CanceledByWhoHoldsTheMutex) {
     bool ready = false;
     sleeper s([&] {
       auto lock = p.lock();
-      EXPECT_EQ(heed::wait(c.ctx, p.cv, lock, [&] { return ready; }), holds ? fine : make_error_code(errc::canceled));
+      EXPECT_EQ(heed::wait(c.ctx, p.cv, lock, [&] { return ready; }),
+                holds ? fine : make_error_code(errc::canceled));
     });
     ASSERT_TRUE(eventually([&] { return s.blocked(); }));
     {

@@ -48,7 +48,7 @@ class key_base {
   constexpr const char* name() const noexcept { return name_; }
 
  protected:
-  constexpr explicit key_base(const char* name) noexcept : name_(name) {}
+  constexpr explicit key_base(const char* name) noexcept : name_(name ? name : "") {}
   ~key_base() = default;
 
  private:
@@ -69,6 +69,7 @@ class key : public key_base {
 
  public:
   constexpr explicit key(const char* name) noexcept : key_base(name) {}
+  key(std::nullptr_t) = delete;
   key(const key&) = delete;
 };
 
@@ -298,9 +299,12 @@ HEED_API context without_cancel(const context& parent,
 /// A child of two parents: it ends when its cancel is called or when either parent ends, whichever is first, with
 /// that one's verdict, cause and place; born done where one of them is done (where both are, it takes after `a`).
 /// Its deadline is the earlier of theirs; values are looked up in `a`, then in `b`; what runs for it runs on the
-/// scheduler of `a`. (Where the two have different clocks, the deadlines are compared as numbers; each fires by its
-/// own.) Leaves no trace in either parent once it is gone; needs no thread. Thread-safe; parents may be merges
-/// themselves, or the same.
+/// scheduler of `a`. Leaves no trace in either parent once it is gone; needs no thread. Thread-safe; parents may be
+/// merges themselves, or the same.
+///
+/// Where the two have different schedulers, the deadlines are compared as numbers, and each fires by its own clock;
+/// and a cancel(), dump() or deadline under way on one side may hold what is on the other for a moment: both
+/// schedulers must outlive it.
 ///
 /// At most two allocations: throws `std::bad_alloc`, or `std::system_error` when the first merge of the process
 /// cannot register with fork(); then nothing has changed. Costs a step per context above that has had no merge

@@ -101,7 +101,7 @@ inline done_awaiter done_awaitable::operator co_await() const noexcept {
 /// instance because stopping and resuming are decided under one lock, or because the context cannot end yet. With a
 /// manual_scheduler, or an event loop of one thread, whatever that very thread destroys is safe.
 ///
-/// Thread-safe as after_func(), whose errors `co_await` passes on: `std::bad_alloc`, `std::system_error`; nothing is
+/// Thread-safe as after_func(), whose errors `co_await` throws (inside Asio: gives as a code): `std::bad_alloc`, `std::system_error`; nothing is
 /// registered then. Two allocations where it suspends. An exception that leaves the resumed coroutine by its promise
 /// terminates the program. As Go's `<-ctx.Done()`.
 [[nodiscard]] inline done_awaitable done(const context& ctx) noexcept {

@@ -204,7 +204,10 @@ error::shared* error::make(E&& e) {
         return {};
       }
     }
-    std::string message() const override { return value_.what(); }
+    std::string message() const override {
+      const char* text = value_.what();
+      return text ? text : "";
+    }
     [[noreturn]] void raise() const override {
 #if defined(__cpp_exceptions)
       throw value_;

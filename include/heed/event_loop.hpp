@@ -3,8 +3,9 @@
 //
 // Inside `boost::asio::awaitable` (Boost 1.81 or later) `co_await heed::done(ctx)` is an asynchronous operation like
 // Asio's own. When the context ends, the coroutine's handler is posted to its executor, by the context's scheduler
-// (or the one named). It takes part in Asio's per-operation cancellation, and so in `||` and `&&`: then it gives
-// std::errc::operation_canceled (which no context's err() is equal to as a code). When the execution_context is
+// (or the one named). Where registering fails, it gives the failure's code (ENOMEM, say): the coroutine is
+// suspended by then. It takes part in Asio's per-operation cancellation, and so, inside an `awaitable` of its own, in
+// `||` and `&&`: then it gives std::errc::operation_canceled (which no context's err() is equal to as a code). When the execution_context is
 // destroyed, waiting coroutines are destroyed with it, as those that wait for a timer are, and no thread of heed's
 // touches it afterwards, though the context ends at that moment: its destructor waits for the few who are just
 // posting. A post for which there is no memory terminates the program, as an exception from an after_func does.
@@ -54,7 +55,7 @@ class HEED_API loop_waits {
   loop_waits(const loop_waits&) = delete;
   loop_waits& operator=(const loop_waits&) = delete;
   ~loop_waits();
-  /// Takes it in, and registers it with the context. May throw what after_func() throws; it is destroyed then.
+  /// Takes it in, and registers it with the context. Where that fails, resumes it with the failure's code.
   void start(const std::shared_ptr<loop_wait>& w, const std::shared_ptr<loop_waits>& self, const context& ctx,
              scheduler* on);
   /// Resumes it with this result, unless somebody else was first.

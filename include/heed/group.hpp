@@ -114,7 +114,8 @@ class HEED_API group {
   group(const group&) = delete;
   group& operator=(const group&) = delete;
   /// Cancels (canceled_at() is then the line of the constructor) and joins, as wait() does. A limit of 0 counts as 1
-  /// by then. Inside one of its own tasks: aborts with a message, for it would wait for itself.
+  /// by then. Inside one of its own tasks: aborts with a message, for it would wait for itself. On a scheduler that
+  /// this very thread drives, drive it first: it only blocks.
   ~group();
 
   /// What the tasks run under. Ends with the first error, with the parent, or when wait() returns.
@@ -128,7 +129,9 @@ class HEED_API group {
   /// Has `f` run. At the limit, blocks until it is started: a producer is so held back to the speed of its tasks.
   /// Callers that wait are served in order, and a cancel does not interrupt them: the tasks end, and make room.
   /// Inside a task of this group, and where the scheduler is not the default one (this may be its only thread), it does
-  /// not block: the task queues.
+  /// not block: the task queues. (What nobody can see: a task of an inner group, or another thread, whose end a
+  /// task of this group waits for. There it blocks, as in Go.) Where threads cannot be had, tasks wait for those that
+  /// are busy; a task that blocks on other tasks, as one that waits for an inner group, needs a thread for those.
   ///
   /// One allocation. Throws `std::bad_alloc`, what F's constructor throws, and what scheduler::reserve() throws
   /// (`std::system_error` where there is no thread and none can be had); then nothing was accepted. Go's `Go`.

@@ -45,7 +45,8 @@ enum class dump_format {
 /// Writes the tree below `root`, as it is now: of each context what kind it is, whether it is live or what ended it,
 /// its deadline with what is left by the scheduler's clock, the keys of the values between it and the context above
 /// (never the values themselves), and how many handles (contexts, cancel_funcs, cancelers; one for each value context
-/// on it that has handles), cancel_callbacks and after_funcs it has. Contexts are called n1, n2, ... in the order in which they are printed; `root` is n1.
+/// on it that has handles), cancel_callbacks and after_funcs it has. Contexts are called n1, n2, ... in the order in
+/// which they are printed; `root` is n1.
 ///
 ///     n1 with_cancel: live, 2 handles
 ///       n2 with_deadline: live, deadline in 4.750s, values: user, 2 handles, 1 cancel_callback
@@ -65,7 +66,8 @@ enum class dump_format {
 /// what it hangs under from there on.
 ///
 /// JSON: `{"tracked": bool, "root": "n1", "contexts": [...]}`; a context is an object with `id`, `parents` (a list
-/// of ids), `kind` (`background`, `todo`, `with_cancel`, `with_deadline`, `with_value`, `without_cancel` or `custom`),
+/// of ids), `kind` (`background`, `todo`, `with_cancel`, `with_deadline`, `with_value`, `without_cancel`, `merge` or
+/// `custom`),
 /// `state` (`live`, `canceled` or `deadline_exceeded`), `handles`, `callbacks`, `functions`, `values` (a list of
 /// key names), and where they apply `name` (of a custom context), `deadline_in_s` (a number, negative once it is past;
 /// null: never), `deadline_at_s` (instead of that, where only its own scheduler could tell the present),

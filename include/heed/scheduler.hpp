@@ -82,7 +82,8 @@ class HEED_API scheduler {
   scheduler() noexcept = default;
   scheduler(const scheduler&) = delete;
   scheduler& operator=(const scheduler&) = delete;
-  /// Aborts with a message when a context made by `background(*this)`, or an after_func on it, is still alive.
+  /// Aborts with a message when a context made by `background(*this)`, or an after_func or a group on it, is still
+  /// alive.
   virtual ~scheduler();
 
   /// The present. Never goes back.
@@ -95,8 +96,8 @@ class HEED_API scheduler {
   /// nothing for one that has expired, or is disarmed already; may be called from inside that timer's own run().
   /// Must not wait for a timer's run().
   virtual void disarm(timer& t) noexcept = 0;
-  /// Has the work run soon: elsewhere, never inside this call. Never waits for other work. What cannot be
-  /// started now is queued, not lost.
+  /// Has the work run soon: elsewhere. Neither run() nor drop() may be called inside this call. Never waits for other
+  /// work. What cannot be started now is queued, not lost.
   virtual void post(work& w) noexcept = 0;
 
   /// Called before work is registered that will be posted later, so that the post cannot fail for want of a

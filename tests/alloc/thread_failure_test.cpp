@@ -11,6 +11,7 @@
 #include <latch>
 #include <memory>
 #include <system_error>
+#include <thread>
 
 using namespace std::chrono_literals;
 
@@ -76,7 +77,29 @@ namespace {
   std::exit(0);
 }
 
+// The only thread there is waits for tasks that are queued. They run as soon as there is another.
+[[noreturn]] void check_nested_groups() {
+  heed::group outer(heed::background());
+  std::atomic<bool> ran{false};
+  outer.go([&](const heed::context& c) {
+    refuse = true;
+    heed::group inner(c);
+    inner.go([&](const heed::context&) { ran = true; });
+    return inner.wait();
+  });
+  while (refused < 2) std::this_thread::yield();  // the post, and the wait
+  if (ran) std::_Exit(1);
+  refuse = false;
+  if (outer.wait() || !ran) std::_Exit(2);
+  std::exit(0);
+}
+
 }  // namespace
+
+TEST(ThreadFailureDeathTest, NestedGroupsGoOnOnceThereIsAThread) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(check_nested_groups(), testing::ExitedWithCode(0), "");
+}
 
 // In a process of its own: it must be the first thread.
 TEST(ThreadFailureDeathTest, TheFirstThreadFailsAndNothingChanges) {

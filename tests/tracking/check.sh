@@ -54,6 +54,16 @@ $one
   #1 with_value(user) under background, 1 handle, made at $(line after)
 heed: 1 context was not tracked, for want of memory"
     ;;
+  merged)
+    expected="n1 with_cancel: live, 2 handles, made at $(line b)
+  n2 merge: live, 2 handles, made at $(line both)
+    n3 with_cancel: live, 2 handles, made at $(line child)
+n1 background
+  n2 with_cancel: live, 2 handles, made at $(line a)
+    n3 merge and under n5: live, 2 handles, made at $(line both)
+      n4 with_cancel: live, 2 handles, made at $(line child)
+  n5 with_cancel: live, 2 handles, made at $(line b)"
+    ;;
   dump)
     expected="n1 with_cancel: live, 3 handles, made at $(line server)
   n2 with_value(user): live, 1 handle, made at $(line user)
@@ -95,7 +105,7 @@ written=${written//(anonymous namespace)/{anonymous\}}  # as clang spells it
 expect "$expected" "$written" "HEED_TRACK=1"
 
 # Without: nothing at exit. These two print by themselves.
-if [[ $case != dump && $case != explain ]]; then
+if [[ $case != dump && $case != merged && $case != explain ]]; then
   for off in '' 0; do
     written=$(run "$off")  # on a line of its own, so that a failure of the program is one of the test
     expect '' "$written" "HEED_TRACK=$off"

@@ -138,6 +138,15 @@ void dump() {
   heed::dump(std::cerr, heed::todo());
 }
 
+void merged() {
+  auto [a, cancel_a] = heed::with_cancel(heed::background());  // LINE a
+  auto [b, cancel_b] = heed::with_cancel(heed::background());  // LINE b
+  auto [both, cancel_both] = heed::merge(a, b);                // LINE both
+  auto [child, cancel_child] = heed::with_cancel(both);        // LINE child
+  heed::dump(std::cerr, b);
+  heed::dump(std::cerr, heed::background());
+}
+
 void explain() {
   heed::manual_scheduler time;
   auto [server, stop] = heed::with_cancel(heed::background(time));  // LINE server
@@ -222,6 +231,8 @@ int main(int argc, char** argv) {
     without_memory();
   } else if (which == "dump") {
     dump();
+  } else if (which == "merged") {
+    merged();
   } else if (which == "explain") {
     explain();
   } else if (which == "json") {
