@@ -1,9 +1,12 @@
 // Waiting on the standard's condition variables until a context ends: how the waiter is told, although the thread
 // that cancels may hold the user's mutex and so must never wait for it.
 #include "default_scheduler.hpp"
+#include "helpers.hpp"
 #include "os.hpp"
 
 #include <heed/wait.hpp>
+
+#include <utility>
 
 namespace heed::inline v0 {
 
@@ -20,10 +23,11 @@ namespace heed::inline v0 {
 //       it up and begins to wait in one step ([thread.condition.general]), so notify_all() reaches it.
 //   C3  If try_lock() fails, the holder may be the waiter in its window, somebody else, or the canceling thread
 //       itself. So it notifies, which suffices but in the first case, and has a helper lock the mutex on a thread that
-//       can wait for it. When that has the mutex, C2 holds.
+//       can wait for it. While that has the mutex, C2 holds of all whose callbacks want it (helpers.hpp).
 //   C4  The callback and the helper live in the waiter's frame: leave() waits for both. The callback never blocks, so
-//       the waiter may hold the mutex meanwhile; for the helper it gives the mutex up, and so wait() has to look
-//       at the predicate once more.
+//       the waiter may hold the mutex meanwhile. A helper that has not begun is taken back: who leaves is not in its
+//       window. For one that has, the waiter gives the mutex up; then the context has ended, and wait() looks at
+//       the predicate afterwards.
 namespace {
 enum at : std::uint32_t { awake, asleep, told };             // condition_sleeper::state_
 enum helper : std::uint32_t { unneeded, posted, finished };  // condition_sleeper::helper_
@@ -60,30 +64,100 @@ void condition_sleeper::tell() noexcept {
   // relaxed: the callback's end orders it, for leave(); and the executor's lock, for the helper.
   helper_.store(posted, std::memory_order_relaxed);
   cv_.notify_all();
-  default_scheduler().post(*this);  // C3
+  helpers::want(*this);  // C3
 }
 
 bool condition_sleeper::on_step(work& w, step) noexcept {
-  auto& self = static_cast<condition_sleeper&>(w);
-  self.mutex_.lock();
-  self.mutex_.unlock();
-  self.cv_.notify_all();
-  // release: the last access. Only the address is used after it.
-  self.helper_.store(finished, std::memory_order_release);
-  os::wake_all(self.helper_);
+  auto& leader = static_cast<condition_sleeper&>(w);
+  std::mutex& mutex = leader.mutex_;
+  mutex.lock();
+  condition_sleeper* chain = helpers::take(leader);
+  // The mutex may go with the last waiter, and no waiter goes before it is told so below.
+  mutex.unlock();
+  for (condition_sleeper* s = &leader; s;) {
+    condition_sleeper& one = *std::exchange(s, chain);
+    if (chain) chain = chain->chain_;
+    one.cv_.notify_all();
+    const std::atomic<std::uint32_t>& address = one.helper_;
+    // release: the last access. Only the address is used after it.
+    one.helper_.store(finished, std::memory_order_release);
+    os::wake_all(address);
+  }
   return true;
 }
 
-bool condition_sleeper::leave() noexcept {
+void condition_sleeper::leave() noexcept {
   callback_.reset();  // C4
   // relaxed: written by the callback, whose end we have just seen.
-  if (helper_.load(std::memory_order_relaxed) == unneeded) return false;
+  if (helper_.load(std::memory_order_relaxed) == unneeded) return;
+  if (helpers::withdraw(*this)) return helper_.store(unneeded, std::memory_order_relaxed);
   lock_.unlock();
   // acquire: the helper is done with us, the mutex and the condition variable.
   while (helper_.load(std::memory_order_acquire) == posted) os::wait(helper_, posted);
   lock_.lock();
   helper_.store(unneeded, std::memory_order_relaxed);  // left once is enough; nobody else has it
-  return true;
+}
+
+namespace {
+constinit futex_lock board;                      // guards all that follows
+constinit condition_sleeper* leaders = nullptr;  // by next_leader_
+}  // namespace
+
+void helpers::lead(condition_sleeper& s) noexcept {
+  s.next_leader_ = std::exchange(leaders, &s);
+  default_scheduler_threads().post(s);
+}
+
+void helpers::remove(condition_sleeper& leader) noexcept {
+  condition_sleeper** at = &leaders;
+  while (*at != &leader) at = &(*at)->next_leader_;
+  *at = leader.next_leader_;
+}
+
+void helpers::want(condition_sleeper& s) noexcept {
+  const locked guard(board);
+  s.chain_ = nullptr;
+  for (condition_sleeper* l = leaders; l; l = l->next_leader_) {
+    if (&l->mutex_ != &s.mutex_) continue;
+    s.chain_ = std::exchange(l->chain_, &s);
+    return;
+  }
+  lead(s);
+}
+
+bool helpers::withdraw(condition_sleeper& s) noexcept {
+  const locked guard(board);
+  for (condition_sleeper* l = leaders; l; l = l->next_leader_) {
+    if (l == &s) {
+      if (!default_scheduler_threads().withdraw(s)) return false;
+      remove(s);
+      if (s.chain_) lead(*s.chain_);
+      return true;
+    }
+    for (condition_sleeper** at = &l->chain_; *at; at = &(*at)->chain_) {
+      if (*at != &s) continue;
+      *at = s.chain_;
+      return true;
+    }
+  }
+  return false;
+}
+
+condition_sleeper* helpers::take(condition_sleeper& leader) noexcept {
+  const locked guard(board);
+  remove(leader);
+  return leader.chain_;
+}
+
+void helpers::before_fork() noexcept {
+  board.lock();
+}
+void helpers::after_fork_in_parent() noexcept {
+  board.unlock();
+}
+void helpers::after_fork_in_child(executor& threads) noexcept {
+  while (leaders) threads.forget(*std::exchange(leaders, leaders->next_leader_));
+  board.unlock();
 }
 
 // --- std::condition_variable_any ---

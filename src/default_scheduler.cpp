@@ -2,6 +2,7 @@
 
 #include <heed/error.hpp>
 
+#include "helpers.hpp"
 #include "tree.hpp"
 
 #include <system_error>
@@ -124,16 +125,19 @@ void process_scheduler::keep_time() noexcept {
 // until the child arms one of its own and so starts the timer thread anew.
 void process_scheduler::before_fork() noexcept {
   merges.lock();
+  helpers::before_fork();
   the_process_scheduler().lock_.lock();
   the_process_scheduler().threads_.before_fork();
 }
 void process_scheduler::after_fork_in_parent() noexcept {
   the_process_scheduler().threads_.after_fork_in_parent();
   the_process_scheduler().lock_.unlock();
+  helpers::after_fork_in_parent();
   merges.unlock();
 }
 void process_scheduler::after_fork_in_child() noexcept {
   auto& self = the_process_scheduler();
+  helpers::after_fork_in_child(self.threads_);
   self.threads_.after_fork_in_child();
   self.started_ = false;
   self.asleep_until_ = time_point::min();

@@ -57,6 +57,22 @@ bool executor::try_post(work& w) noexcept {
   return true;
 }
 
+bool executor::take_out(work& w) noexcept {
+  links* before = nullptr;
+  for (links* at = first_; at; before = std::exchange(at, at->next)) {
+    if (at != &w) continue;
+    (before ? before->next : first_) = w.next;
+    if (last_ == &w) last_ = before;
+    return true;
+  }
+  return false;
+}
+
+bool executor::withdraw(work& w) noexcept {
+  const locked guard(lock_);
+  return take_out(w);
+}
+
 bool executor::starving() noexcept {
   const locked guard(lock_);
   return first_ && !summon();

@@ -25,6 +25,8 @@ class executor {
   void post(work& w) noexcept;
   // The same, unless nobody looks and no thread can be had: false, and it was not taken.
   bool try_post(work& w) noexcept;
+  // Takes it back, unless it has begun: false. A step per item that is queued before it.
+  bool withdraw(work& w) noexcept;
   // True: something is queued that nobody looks at, and no thread can be had for it just now. For who is about to
   // block this thread until what is queued has run: try again soon.
   bool starving() noexcept;
@@ -39,6 +41,8 @@ class executor {
   // Around fork(): the child has none of the threads.
   void before_fork() noexcept { lock_.lock(); }
   void after_fork_in_parent() noexcept { lock_.unlock(); }
+  // In the child, before the next: takes an item that was queued out.
+  void forget(work& w) noexcept { take_out(w); }
   void after_fork_in_child() noexcept;
 
   // The body of each thread.
@@ -48,6 +52,7 @@ class executor {
   // All with the lock held. A thread is started under it, so that all others see it there, or see that it cannot be
   // had, and nothing in between.
   void enqueue(work& w) noexcept;
+  bool take_out(work& w) noexcept;
   // Sees to a looker; false: there is none, and no thread can be had.
   bool summon() noexcept;
   // Starts a thread and counts it as a looker. 0, or the errno.

@@ -48,7 +48,10 @@ struct sync_waiter {
 
 class waiter_queue::guard {
  public:
-  explicit guard(waiter_queue& q) noexcept : lock_(q.lock_) { futex::lock(lock_); }
+  explicit guard(waiter_queue& q) noexcept : lock_(q.lock_) {
+    futex::lock(lock_);
+    if (q.first_) q.bury();
+  }
   ~guard() { futex::unlock(lock_); }
   guard(const guard&) = delete;
   guard& operator=(const guard&) = delete;
@@ -57,7 +60,12 @@ class waiter_queue::guard {
   std::atomic<std::uint32_t>& lock_;
 };
 
+void waiter_queue::bury() noexcept {
+  if (generation_ != os::fork_generation()) first_ = last_ = nullptr;
+}
+
 void waiter_queue::push(sync_waiter& w) noexcept {
+  if (!first_) generation_ = os::fork_generation();
   w.waits = true;
   w.prev = last_;
   (last_ ? last_->next : first_) = &w;
@@ -131,6 +139,8 @@ void mutex::hand_over() {
         queue_.remove(*next);
         // relaxed: held by the one who is told, through whose word it gets what we wrote.
         if (!queue_.first_) state_.store(held, std::memory_order_relaxed);
+      } else if (!was_free) {
+        state_.store(held, std::memory_order_relaxed);  // those it was queued for are gone, or buried
       }
     }
     if (next) return next->tell(sync_waiter::given);  // L3

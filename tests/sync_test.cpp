@@ -1,8 +1,12 @@
 // mutex and semaphore: order, hand-over, giving up, misuse.
 #include <heed/sync.hpp>
 
+#include "sanitizers.hpp"
 #include "sleepers.hpp"
 #include "support.hpp"
+
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <condition_variable>
@@ -382,6 +386,31 @@ TEST(Mutex, MayBeDestroyedByWhoUnlocks) {
     m->unlock();
     m.reset();
   }
+}
+
+// In a child the parent's waiters are not there: nothing is handed to them.
+TEST(SyncFork, WhoWaitsInTheParentIsNotThereInTheChild) {
+  if (under_tsan) return;  // its runtime wants no fork with threads about
+  heed::mutex mutex;
+  heed::semaphore semaphore(0);
+  auto c = heed::with_cancel(heed::background());
+  mutex.lock();
+  sleeper first([&] { EXPECT_EQ(mutex.lock(c.ctx), errc::canceled); });
+  sleeper second([&] { EXPECT_EQ(semaphore.acquire(c.ctx), errc::canceled); });
+  ASSERT_TRUE(eventually([&] { return first.blocked() && second.blocked(); }));
+  const pid_t child = ::fork();
+  if (child == 0) {
+    int bad = 0;
+    mutex.unlock();
+    if (!mutex.try_lock()) bad |= 1;
+    semaphore.release();
+    if (!semaphore.try_acquire()) bad |= 2;
+    ::_exit(bad);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  c.cancel();
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include <future>
 #include <latch>
 #include <limits>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <shared_mutex>
@@ -279,7 +280,7 @@ TYPED_TEST(Condition, CanceledInsideThePredicate) {
                          return false;
                        }),
             errc::canceled);
-  EXPECT_EQ(calls, 2);
+  EXPECT_EQ(calls, 3) << "once more, now that the context has ended";
   auto other = heed::with_cancel(heed::background());
   calls = 0;
   EXPECT_EQ(heed::wait(other.ctx, p.cv, lock,
@@ -289,6 +290,51 @@ TYPED_TEST(Condition, CanceledInsideThePredicate) {
                        }),
             fine)
       << "it holds";
+}
+
+// A predicate that takes something is not asked again once it held.
+TYPED_TEST(Condition, APredicateThatTakesIsAskedNoMoreOnceItHolds) {
+  TypeParam p;
+  auto c = heed::with_cancel(heed::background());
+  std::vector<int> queue;
+  int taken = 0;
+  std::error_code result = errc::canceled;
+  sleeper s([&] {
+    auto lock = p.lock();
+    result = heed::wait(c.ctx, p.cv, lock, [&] {
+      if (queue.empty()) return false;
+      taken = queue.back();
+      queue.pop_back();
+      return true;
+    });
+  });
+  ASSERT_TRUE(eventually([&] { return s.blocked(); }));
+  {
+    const auto lock = p.lock();
+    queue.push_back(42);
+    c.cancel();
+    p.cv.notify_one();
+  }
+  ASSERT_TRUE(eventually([&] { return s.over(); }));
+  EXPECT_EQ(result, fine);
+  EXPECT_EQ(taken, 42);
+}
+
+// What was done before the end is seen by the last look.
+TYPED_TEST(Condition, ThePredicateIsAskedAfterTheContext) {
+  TypeParam p;
+  auto c = heed::with_cancel(heed::background());
+  bool ready = false;
+  const heed::cancel_callback set(c.ctx, [&] { ready = true; });
+  int calls = 0;
+  auto lock = p.lock();
+  EXPECT_EQ(heed::wait(c.ctx, p.cv, lock,
+                       [&] {
+                         const bool now = ready;
+                         if (++calls == 2) c.cancel();
+                         return now;
+                       }),
+            fine);
 }
 
 TYPED_TEST(Condition, AManualClockEndsTheWait) {
@@ -410,6 +456,28 @@ TEST(Future, DeferredRunsHere) {
 TEST(Future, WithoutAStateIsMisuse) {
   EXPECT_THROW(heed::wait(heed::background(), std::future<int>()), std::invalid_argument);
   EXPECT_THROW(heed::wait(heed::background(), std::shared_future<void>()), std::invalid_argument);
+}
+
+// A cancel by the mutex's holder wakes many, and borrows one thread for all.
+TEST(ConditionThreads, OneForEachMutexHoweverManyWait) {
+  std::mutex mutex;
+  std::condition_variable cv;
+  auto c = heed::with_cancel(heed::background());
+  std::vector<std::unique_ptr<sleeper>> all;
+  for (int i = 0; i < 50; ++i) {
+    all.push_back(std::make_unique<sleeper>([&] {
+      std::unique_lock lock(mutex);
+      EXPECT_EQ(heed::wait(c.ctx, cv, lock, [] { return false; }), errc::canceled);
+    }));
+  }
+  for (const auto& s : all) ASSERT_TRUE(eventually([&] { return s->blocked(); }));
+  const auto before = thread_count();
+  {
+    const std::lock_guard lock(mutex);
+    c.cancel();
+    EXPECT_LE(thread_count(), before + 1);
+  }
+  for (const auto& s : all) EXPECT_TRUE(eventually([&] { return s->over(); }));
 }
 
 }  // namespace

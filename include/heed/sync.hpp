@@ -25,10 +25,12 @@ class HEED_API waiter_queue {
   friend class mutex;
   friend class semaphore;
   class guard;
+  void bury() noexcept;  // those that wait in a process that this one was forked from
   void push(sync_waiter& w) noexcept;
   void remove(sync_waiter& w) noexcept;
 
   std::atomic<std::uint32_t> lock_{0};  // guards all below, and the links of those in it
+  std::uint32_t generation_ = 0;        // the fork generation of those in it
   sync_waiter* first_ = nullptr;
   sync_waiter* last_ = nullptr;
 };
@@ -39,7 +41,7 @@ class HEED_API waiter_queue {
 /// First come, first served: unlock() hands it to whoever waits longest, so nobody starves, and nobody overtakes.
 /// What was done before an unlock() is visible after the next lock(). Not recursive: a thread that locks it
 /// twice waits for itself. It must not be destroyed while somebody holds it or waits for it, but may be by who
-/// has just unlocked it. Constant initialized.
+/// has just unlocked it. In a forked child those who waited in the parent are not there. Constant initialized.
 ///
 /// Not contended, lock() and unlock() are one atomic operation each. A waiter sleeps on a futex of its own; no thread,
 /// no allocation.
@@ -57,7 +59,7 @@ class HEED_API mutex {
   /// thread delays it.
   [[nodiscard]] std::error_code lock(const context& ctx) noexcept;
   /// Locks it if it is free: true. Never blocks, and never fails for no reason; by its holder: false.
-  [[nodiscard]] bool try_lock() noexcept {
+  bool try_lock() noexcept {
     std::uint32_t s = free;
     // acquire: sees what the last holder wrote.
     return state_.compare_exchange_strong(s, held, std::memory_order_acquire, std::memory_order_relaxed);
@@ -79,8 +81,8 @@ class HEED_API mutex {
 ///
 /// First come, first served: release() gives its units to whoever waits longest; a unit that comes while
 /// somebody waits never goes to somebody who came later. What was done before a release() is visible to who acquires
-/// the unit. It must not be destroyed while somebody waits in it, but may be by who has just acquired. Constant
-/// initialized. All members are thread-safe; a short lock, no thread, no allocation; a waiter sleeps on a futex
+/// the unit. It must not be destroyed while somebody waits in it, but may be by who has just acquired. In a
+/// forked child those who waited in the parent are not there. Constant initialized. All members are thread-safe; a short lock, no thread, no allocation; a waiter sleeps on a futex
 /// of its own.
 class HEED_API semaphore {
  public:
@@ -97,7 +99,7 @@ class HEED_API semaphore {
   /// delays it.
   [[nodiscard]] std::error_code acquire(const context& ctx) noexcept;
   /// Takes one unit if there is one that nobody waits for: true. Never blocks, and never fails for no reason.
-  [[nodiscard]] bool try_acquire() noexcept;
+  bool try_acquire() noexcept;
   /// Gives `n` units back: to those who wait, waking no more than `n`. 0 does nothing. A negative number, or more in
   /// all than a `std::ptrdiff_t` holds, is misuse (`std::invalid_argument`), and then nothing has changed.
   void release(std::ptrdiff_t n = 1);

@@ -59,11 +59,12 @@ class HEED_API condition_sleeper : private work {
   ~condition_sleeper() { leave(); }
   // Sleeps in the condition variable, unless the context has ended; may return for no reason.
   void sleep();
-  // Unregisters, after which nothing touches the condition variable or the mutex on its behalf. True: the lock was
-  // given up meanwhile.
-  bool leave() noexcept;
+  // Unregisters, after which nothing touches the condition variable or the mutex on its behalf. May give the lock up
+  // for a moment.
+  void leave() noexcept;
 
  private:
+  friend class helpers;
   struct teller {
     condition_sleeper* self;
     void operator()() const noexcept { self->tell(); }
@@ -75,7 +76,9 @@ class HEED_API condition_sleeper : private work {
   std::unique_lock<std::mutex>& lock_;
   std::mutex& mutex_;
   std::atomic<std::uint32_t> state_{0};
-  std::atomic<std::uint32_t> helper_{0};  // a futex
+  std::atomic<std::uint32_t> helper_{0};      // a futex
+  condition_sleeper* next_leader_ = nullptr;  // these two: src/helpers.hpp
+  condition_sleeper* chain_ = nullptr;
   std::optional<cancel_callback<teller>> callback_;
 };
 
@@ -102,10 +105,7 @@ class HEED_API any_sleeper {
     cv_.wait(both);
     wake();
   }
-  bool leave() noexcept {
-    callback_.reset();
-    return false;
-  }
+  void leave() noexcept { callback_.reset(); }
 
  private:
   struct teller {
@@ -126,19 +126,15 @@ class HEED_API any_sleeper {
 template <class Sleeper, class Predicate, class Sleep>
 std::error_code sleep_unless(const context& ctx, Sleeper& sleeper, Predicate& pred, Sleep sleep) {
   for (;;) {
-    if (pred()) {
-      if (!sleeper.leave()) return {};
-      break;
-    }
-    if (ctx.done()) {
-      if (!sleeper.leave()) return ctx.err();
-      break;
-    }
+    // The context first: what was done before its end is seen by pred(). And pred() last: once true, it is not asked
+    // again, for it may have taken something. Where the context has not ended, nothing was told (src/condition.cpp,
+    // C1), so that leaving gives no lock up.
+    const std::error_code ended = ctx.err();
+    if (ended) sleeper.leave();
+    if (pred()) return {};
+    if (ended) return ended;
     sleep();
   }
-  // The lock was not held for a moment, and only a context that has ended makes it so.
-  if (pred()) return {};
-  return ctx.err();
 }
 
 /// `cv.wait(lock, pred)` that a context can end ([thread.condition.condvar]): blocks until pred() holds or `ctx`
@@ -148,23 +144,27 @@ std::error_code sleep_unless(const context& ctx, Sleeper& sleeper, Predicate& pr
 /// `lock` must be held, as for `cv.wait` (`std::invalid_argument` where it is not); it is held on return, and when pred()
 /// is called. pred() may throw: the exception passes through, with the lock held. cancel() may be called by a
 /// thread that holds the mutex. When the context ends, all who wait on `cv` are woken, and look at their
-/// predicates; when wait() has returned, nothing of it touches `cv` or the mutex any more.
+/// predicates; when wait() has returned, nothing of it touches `cv` or the mutex any more. Until then both must stay,
+/// also for a waiter that has been notified. Not across fork(): a child must not end a context that another
+/// thread of its parent was waiting with.
 ///
 /// No allocation. No thread, but for one case: a cancel() that finds the mutex locked while somebody waits has a thread
-/// of the default scheduler lock it once, to be sure that the waiter is not just about to sleep; wait() then returns
-/// after that. Where no thread can be had just then, that one has to wait for a thread.
+/// of the default scheduler lock it once, to be sure that no waiter is just about to sleep; one thread for each
+/// mutex, however many wait. A waiter that was about to sleep at that very moment, when no thread could be had,
+/// sleeps until there is one.
 template <class Predicate>
   requires std::predicate<Predicate&>
 std::error_code wait(const context& ctx, std::condition_variable& cv, std::unique_lock<std::mutex>& lock,
                      Predicate pred) {
   if (!lock.owns_lock()) misuse("heed: wait() on a condition variable without the lock");
+  const std::error_code ended = ctx.err();
   if (pred()) return {};
+  if (ended) return ended;
   if (!ctx.cancel_possible()) {
     do cv.wait(lock);
     while (!pred());
     return {};
   }
-  if (const std::error_code ended = ctx.err()) return ended;
   condition_sleeper sleeper(ctx, cv, lock);
   return sleep_unless(ctx, sleeper, pred, [&] { sleeper.sleep(); });
 }
@@ -179,13 +179,14 @@ std::error_code wait(const context& ctx, std::condition_variable_any& cv, Lock& 
   if constexpr (requires { static_cast<bool>(lock.owns_lock()); }) {
     if (!lock.owns_lock()) misuse("heed: wait() on a condition variable without the lock");
   }
+  const std::error_code ended = ctx.err();
   if (pred()) return {};
+  if (ended) return ended;
   if (!ctx.cancel_possible()) {
     do cv.wait(lock);
     while (!pred());
     return {};
   }
-  if (const std::error_code ended = ctx.err()) return ended;
   any_sleeper sleeper(ctx, cv);
   return sleep_unless(ctx, sleeper, pred, [&] { sleeper.sleep(lock); });
 }

@@ -1,6 +1,7 @@
 // Threads that cannot be had, the first or a later one (case 31, invariant 11, the executor's X1 to X3).
 #include <heed/group.hpp>
 #include <heed/heed.hpp>
+#include <heed/wait.hpp>
 
 #include <gtest/gtest.h>
 
@@ -8,8 +9,10 @@
 #include <pthread.h>
 #include <atomic>
 #include <cerrno>
+#include <condition_variable>
 #include <latch>
 #include <memory>
+#include <mutex>
 #include <system_error>
 #include <thread>
 
@@ -99,6 +102,29 @@ namespace {
 TEST(ThreadFailureDeathTest, NestedGroupsGoOnOnceThereIsAThread) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_EXIT(check_nested_groups(), testing::ExitedWithCode(0), "");
+}
+
+// The helper that a cancel under the mutex wants cannot be had: its waiter leaves without it.
+TEST(ThreadFailure, WaiterOfAConditionLeavesWithoutItsHelper) {
+  std::mutex mutex;
+  std::condition_variable cv;
+  auto c = heed::with_cancel(heed::background());
+  std::latch inside{1};
+  std::error_code result;
+  std::thread waiter([&] {
+    std::unique_lock lock(mutex);
+    inside.count_down();
+    result = heed::wait(c.ctx, cv, lock, [] { return false; });
+  });
+  inside.wait();
+  {
+    const std::lock_guard lock(mutex);  // so it sleeps
+    refuse = true;
+    c.cancel();
+    refuse = false;
+  }
+  waiter.join();
+  EXPECT_EQ(result, heed::errc::canceled);
 }
 
 // In a process of its own: it must be the first thread.

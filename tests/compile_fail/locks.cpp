@@ -18,11 +18,9 @@ void f(const heed::context& ctx) {
 #elif WRONG == 4
   s.acquire(ctx);  // WRONG 4: nodiscard
 #elif WRONG == 5
-  s.try_acquire();  // WRONG 5: nodiscard
+  heed::mutex copy(m);  // WRONG 5: deleted
 #elif WRONG == 6
-  heed::mutex copy(m);  // WRONG 6: deleted
-#elif WRONG == 7
-  heed::semaphore copy(s);  // WRONG 7: deleted
+  heed::semaphore copy(s);  // WRONG 6: deleted
 #else
   if (m.lock(ctx)) return;
   const std::lock_guard lock(m, std::adopt_lock);
