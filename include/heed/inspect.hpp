@@ -66,13 +66,12 @@ enum class dump_format {
 /// what it hangs under from there on.
 ///
 /// JSON: `{"tracked": bool, "root": "n1", "contexts": [...]}`; a context is an object with `id`, `parents` (a list
-/// of ids), `kind` (`background`, `todo`, `with_cancel`, `with_deadline`, `with_value`, `without_cancel`, `merge` or
-/// `custom`),
-/// `state` (`live`, `canceled` or `deadline_exceeded`), `handles`, `callbacks`, `functions`, `values` (a list of
-/// key names), and where they apply `name` (of a custom context), `deadline_in_s` (a number, negative once it is past;
-/// null: never), `deadline_at_s` (instead of that, where only its own scheduler could tell the present),
-/// `cause`, `ended_at` and `made_at` (`{"file": ..., "line": ...}`), `ended_by` (the id of the ancestor that took it
-/// along). Members may be added; those that exist stay. Text that is not UTF-8 is made so.
+/// of ids; a merge may have two), `kind` (`background`, `todo`, `with_cancel`, `with_deadline`, `with_value`,
+/// `without_cancel`, `merge` or `custom`), `state` (`live`, `canceled` or `deadline_exceeded`), `handles`, `callbacks`,
+/// `functions`, `values` (a list of key names), and where they apply `name` (of a custom context), `deadline_in_s` (a
+/// number, negative once it is past; null: never), `deadline_at_s` (instead of that, where only its own scheduler
+/// could tell the present), `cause`, `ended_at` and `made_at` (`{"file": ..., "line": ...}`), `ended_by` (the id of
+/// the ancestor that took it along). Members may be added; those that exist stay. Text that is not UTF-8 is made so.
 ///
 /// Calls `name()` of custom contexts, `what()` of exceptions that are causes, `now()` of root's scheduler, and the
 /// stream: foreign code, run with no lock held. Nothing of the stream's formatting or locale has a part in it.
