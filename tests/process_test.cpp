@@ -342,5 +342,6 @@ TEST(SchedulerDeathTest, DestroyedBeforeItsContexts) {
       ctx = heed::background(time);
     }
   };
-  EXPECT_DEATH(with_root(), "a scheduler is destroyed before the contexts, after_funcs and groups that use it");
+  EXPECT_DEATH(with_root(),
+               "a scheduler is destroyed before the contexts, after_funcs and groups that use it");
 }
