@@ -189,8 +189,8 @@ TEST(Merge, DeadlinesBelowItAreOnTheFirstParentsScheduler) {
 
 // The second parent's deadline counts on a clock that may never come to it: what hangs below is armed all the same.
 TEST(Merge, TimeoutsBelowParentsOnDifferentSchedulers) {
-  // static: a thread of the default scheduler may hold what it has fired for a moment longer than we do.
-  static heed::manual_scheduler time(heed::time_point(0s));
+  // Never destroyed: a thread of the default scheduler may hold what it has fired for a moment longer than we do.
+  static auto& time = *new heed::manual_scheduler(heed::time_point(0s));
   auto b = heed::with_timeout(heed::background(time), 5s);
   auto [ctx, cancel] = heed::merge(heed::background(), b.ctx);
   EXPECT_EQ(ctx.deadline(), b.ctx.deadline());
