@@ -294,6 +294,7 @@ TYPED_TEST(Condition, CanceledInsideThePredicate) {
 
 // A predicate that takes something is not asked again once it held.
 TYPED_TEST(Condition, APredicateThatTakesIsAskedNoMoreOnceItHolds) {
+  if (std::is_same_v<TypeParam, any_with_shared_lock>) return;  // who shares a lock takes nothing
   TypeParam p;
   auto c = heed::with_cancel(heed::background());
   std::vector<int> queue;
