@@ -69,7 +69,12 @@ std::string seconds(std::int64_t ns) {
       (static_cast<std::uint64_t>(ns < 0 ? -(ns + 1) : ns) + (ns < 0 ? 1U : 0U) + 500'000) / 1'000'000;
   std::string digits = std::to_string(ms % 1000);
   digits.insert(0, 3 - digits.size(), '0');
-  return (ns < 0 ? "-" : "") + std::to_string(ms / 1000) + '.' + digits + 's';
+  std::string text;
+  if (ns < 0) text += '-';
+  text += std::to_string(ms / 1000);
+  text += '.';
+  text += digits;
+  return text += 's';
 }
 
 std::int64_t left(time_point when, time_point now) noexcept {
