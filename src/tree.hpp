@@ -241,7 +241,7 @@ class tree {
   // Takes the after_funcs off the list, the lock being held, linked by next_; null: none.
   static callback_base* take_detached(cancel_node& n) noexcept;
   static void tell_abandoned(callback_base* list) noexcept;
-  // How many cancel_callbacks and after_funcs are on the list; the lock is held (inspect.cpp).
+  // How many cancel_callbacks and after_funcs are on the list; the lock is held (picture.cpp).
   struct tally {
     std::size_t callbacks = 0;
     std::size_t functions = 0;
