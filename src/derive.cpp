@@ -1,7 +1,8 @@
-// Making contexts: the roots, with_cancel, with_deadline, without_cancel, with_value, with_custom; and the
-// cancel_func and canceler that go with them.
+// Making contexts: the roots, with_cancel, with_deadline, without_cancel, with_custom; and the cancel_func and
+// canceler that go with them.
 #include "track.hpp"
 #include "tree.hpp"
+#include "values.hpp"
 
 #include <algorithm>
 #include <memory>
@@ -13,13 +14,9 @@ namespace {
 
 union immortal_node {  // never destroyed: contexts may be used until the very end
   node value;
-  immortal_node() noexcept : value(kind::todo, nullptr, 0) {}
+  immortal_node() noexcept : value(kind::todo, nullptr, 0, lookup_none) {}
   ~immortal_node() {}
 };
-
-constexpr std::size_t value_align(const value_type& t) noexcept {
-  return std::max(alignof(value_node), t.align);
-}
 
 // Hangs a new node under its parent scope, or has it share that scope's end. From here on an ancestor's cancel
 // reaches it.
@@ -36,37 +33,31 @@ std::uint32_t first_handles(const context& parent) noexcept {
 
 }  // namespace
 
-root_node::root_node(scheduler& s) noexcept : node(kind::root, nullptr, 1), on(s) {
+root_node::root_node(scheduler& s) noexcept : node(kind::root, nullptr, 1, lookup_none), on(s) {
   scheduler_use::add(s);
 }
 
 detached_node::detached_node(node* above) noexcept
-    : node(kind::detached, above, 1), lookup(lookup_at(above)) {}
-
-value_node::value_node(const context& above, const key_base& k, const value_type& t) noexcept
-    : node(kind::value, tree::of(above), 1), within(tree::scope_of(above)), key(&k), type(&t) {}
-
-void* value_node::storage() noexcept {
-  return reinterpret_cast<char*>(this) + extra_offset(sizeof(value_node), value_align(*type));
-}
+    : node(kind::detached, above, 1, lookup_past(lookup_at(above))) {}
 
 cancel_node::cancel_node(kind k, const context& above, std::uint32_t handle_count) noexcept
-    : cancel_node(k, above, handle_count, lookup_at(tree::of(above))) {
+    : cancel_node(k, above, handle_count, lookup_past(lookup_at(tree::of(above)))) {}
+
+cancel_node::cancel_node(kind k, const context& above, std::uint32_t handle_count,
+                         std::uint64_t lookup_word) noexcept
+    : node(k, tree::of(above), handle_count, lookup_word) {
   const cancel_node* up_there = scope_above(parent);
   timed = k != kind::cancel || (up_there && up_there->timed);
   mixed = up_there && up_there->mixed;
 }
-
-cancel_node::cancel_node(kind k, const context& above, std::uint32_t handle_count,
-                         const node* finder) noexcept
-    : node(k, tree::of(above), handle_count), lookup(finder) {}
 
 deadline_node::deadline_node(const context& above, time_point when) noexcept
     : cancel_node(kind::deadline, above, first_handles(above)), timer(&deadline_node::on_step, when),
       on(scheduler_of(parent)) {}
 
 custom_node::custom_node(const context& above, std::size_t align) noexcept
-    : cancel_node(kind::custom, above, first_handles(above) | node::source), alignment(align) {}
+    : cancel_node(kind::custom, above, first_handles(above) | node::source, lookup_any), alignment(align),
+      beyond(lookup_at(parent)) {}
 
 void* custom_node::storage() noexcept {
   return reinterpret_cast<char*>(this) + extra_offset(sizeof(custom_node), alignment);
@@ -86,27 +77,6 @@ cancel_node* scope_above(const node* parent) noexcept {
     case kind::merge:
     case kind::custom: return static_cast<cancel_node*>(const_cast<node*>(parent));
     default: return nullptr;
-  }
-}
-
-const node* lookup_at(const node* n) noexcept {
-  if (!n) return nullptr;
-  switch (n->what) {
-    case kind::value:
-    case kind::custom: return n;
-    case kind::cancel:
-    case kind::merge:
-    case kind::deadline: return static_cast<const cancel_node*>(n)->lookup;
-    case kind::detached: return static_cast<const detached_node*>(n)->lookup;
-    default: return nullptr;
-  }
-}
-
-const node* lookup_above(const node* n) noexcept {
-  switch (n->what) {
-    case kind::merge: return nullptr;  // it has asked all above it
-    case kind::custom: return static_cast<const custom_node*>(n)->lookup;
-    default: return lookup_at(n->parent);
   }
 }
 
@@ -212,31 +182,6 @@ context without_cancel(const context& parent, std::source_location where) {
   auto* n = new detached_node(tree::of(parent));
   track::made(*n, where);
   return tree::make(n, &never_ending);
-}
-
-value_slot::value_slot(const context& parent, const key_base& k, const value_type& type)
-    : parent_(parent),
-      node_(::new (allocate(sizeof(value_node), type.size, value_align(type))) value_node(parent, k, type)) {}
-
-value_slot::~value_slot() {
-  if (!node_) return;
-  node* above = node_->parent;
-  auto* v = static_cast<value_node*>(node_);
-  const std::size_t align = value_align(*v->type);
-  v->~value_node();
-  deallocate(v, align);
-  drop(above);
-}
-
-void* value_slot::storage() const noexcept {
-  return static_cast<value_node*>(node_)->storage();
-}
-
-context value_slot::commit(std::source_location where) && noexcept {
-  // The value's handles count as one on its scope.
-  if (cancel_node* within = node_of(tree::scope_of(parent_))) retain_handle(*within);
-  track::made(*node_, where);
-  return tree::make(std::exchange(node_, nullptr), tree::scope_of(parent_));
 }
 
 custom_slot::custom_slot(const context& parent, std::size_t size, std::size_t align)

@@ -1,6 +1,7 @@
 // How long nodes live: the two counts of tree.hpp.
 #include "track.hpp"
 #include "tree.hpp"
+#include "values.hpp"
 
 #include <algorithm>
 #include <new>
@@ -8,8 +9,8 @@
 
 namespace heed::inline v0 {
 
-node::node(kind k, node* above, std::uint32_t handle_count) noexcept
-    : parent(above), handles(handle_count), what(k),
+node::node(kind k, node* above, std::uint32_t handle_count, std::uint64_t lookup_word) noexcept
+    : node_head{lookup_word}, parent(above), handles(handle_count), what(k),
       own_scheduler(k == kind::root || (above && above->own_scheduler)) {
   if (parent) hold(*parent);
 }
@@ -71,13 +72,7 @@ void destroy(node* n) noexcept {
       delete static_cast<root_node*>(n);
       return;
     case kind::detached: delete static_cast<detached_node*>(n); return;
-    case kind::value: {
-      auto* v = static_cast<value_node*>(n);
-      const std::size_t align = std::max(alignof(value_node), v->type->align);
-      v->type->destroy(v->storage());
-      v->~value_node();
-      return deallocate(v, align);
-    }
+    case kind::value: return destroy_value(static_cast<value_node*>(n));
     case kind::cancel: {
       auto* c = static_cast<cancel_node*>(n);
       destroy(*c);
@@ -180,11 +175,12 @@ void release_handle(node* n) noexcept {
   drop(n);
 }
 
-void context::retain(node* n) noexcept {
-  retain_handle(*n);
+void context::retain(node_head* n) noexcept {
+  retain_handle(static_cast<node&>(*n));
 }
 
-void context::release(node* n) noexcept {
+void context::release(node_head* head) noexcept {
+  auto* n = static_cast<node*>(head);
   if (n->what != kind::todo) release_handle(n);
 }
 

@@ -16,6 +16,7 @@
 #include "default_scheduler.hpp"
 #include "track.hpp"
 #include "tree.hpp"
+#include "values.hpp"
 
 #include <algorithm>
 #include <functional>
@@ -32,8 +33,9 @@ static std::optional<time_point> earlier(std::optional<time_point> a, std::optio
   return std::min(*a, *b);
 }
 
-merge_node::merge_node(const context& a, const context& b, const node* finder, std::size_t count) noexcept
-    : cancel_node(kind::merge, a, 2, count > 0 ? this : finder), second(*this, b), asked_count(count),
+merge_node::merge_node(const context& a, const context& b, std::uint64_t lookup_word,
+                       std::size_t count) noexcept
+    : cancel_node(kind::merge, a, 2, lookup_word), second(*this, b), asked_count(count),
       when(earlier(a.deadline(), b.deadline())) {
   const auto above = [](const cancel_node* s) { return s && s->mixed; };
   timed = when.has_value();
@@ -95,6 +97,16 @@ std::vector<question> ask_both(const node* a, const node* b) {
   return questions;
 }
 
+// V2
+std::uint64_t filter_of(const std::vector<question>& asked) noexcept {
+  std::uint64_t all = node_head::filter;
+  for (const question& q : asked) {
+    all |= q.of->what == kind::value ? node_head::bits_of(*static_cast<const value_node*>(q.of)->key)
+                                     : lookup_any;
+  }
+  return all;
+}
+
 // M1, for all at or above `n`. The merges' lock is held.
 void mark(cancel_node* n) noexcept {
   for (; n; n = scope_above(n->parent)) {
@@ -119,7 +131,7 @@ cancelable merge(const context& a, const context& b, std::source_location where)
   cancel_node* const scope_b = node_of(tree::scope_of(b));
   process_scheduler::prepare_for_fork();
   auto* m = ::new (allocate(sizeof(merge_node), asked.size() * sizeof(node*), alignof(merge_node)))
-      merge_node(a, b, of_a ? of_a : of_b, asked.size());
+      merge_node(a, b, asked.empty() ? lookup_past(of_a ? of_a : of_b) : filter_of(asked), asked.size());
   std::transform(asked.begin(), asked.end(), m->asked(), [](const question& q) { return q.of; });
   track::made(*m, where);
 

@@ -1,6 +1,7 @@
 #include "picture.hpp"
 
 #include "track.hpp"
+#include "values.hpp"
 
 #include <algorithm>
 #include <unordered_map>

@@ -1,6 +1,7 @@
-// What a context tells: cause, deadline, values, where it ended, and its text.
+// What a context tells: cause, deadline, where it ended, and its text.
 #include "text.hpp"
 #include "tree.hpp"
+#include "values.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -38,29 +39,8 @@ std::optional<time_point> context::deadline() const noexcept {
   return earliest;
 }
 
-// What one node answers.
-static const void* ask(const node& n, const key_base& k) noexcept {
-  if (n.what == kind::custom) return static_cast<const custom_node&>(n).self->find(k);
-  if (n.what == kind::merge) {
-    auto& m = const_cast<merge_node&>(static_cast<const merge_node&>(n));
-    for (std::size_t i = 0; i < m.asked_count; ++i) {
-      if (const void* found = ask(*m.asked()[i], k)) return found;  // one deep: none of them is a merge
-    }
-    return nullptr;
-  }
-  auto& v = const_cast<value_node&>(static_cast<const value_node&>(n));
-  return v.key == &k ? v.storage() : nullptr;
-}
-
-const void* context::find(const key_base& k) const noexcept {
-  for (const node* n = lookup_at(node_); n; n = lookup_above(n)) {
-    if (const void* found = ask(*n, k)) return found;
-  }
-  return nullptr;
-}
-
 time_point context::now() const noexcept {
-  return scheduler_of(node_).now();
+  return scheduler_of(tree::of(*this)).now();
 }
 
 std::string seconds(std::int64_t ns) {
@@ -115,7 +95,7 @@ std::string step_to(const node& n, time_point now, contents shown, std::size_t m
     case kind::value: {
       auto& v = static_cast<const value_node&>(n);
       std::string text = std::string("with_value(") + v.key->name();
-      if (shown == contents::shown) text += ", " + v.type->print(const_cast<value_node&>(v).storage());
+      if (shown == contents::shown) text += ", " + v.type->print(v.storage());
       return text + ")";
     }
   }
@@ -149,7 +129,7 @@ std::vector<const node*> way_up(const node* n) {
 }
 
 std::string context::to_string() const {
-  const auto way = way_up(node_);
+  const auto way = way_up(tree::of(*this));
   return way_text(way, now(), contents::shown, all_steps);
 }
 

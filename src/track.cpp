@@ -6,6 +6,7 @@
 #include "picture.hpp"
 #include "sync.hpp"
 #include "tree.hpp"
+#include "values.hpp"
 
 #include <algorithm>
 #include <cstdlib>

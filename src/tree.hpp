@@ -55,14 +55,14 @@ namespace heed::inline v0 {
 
 enum class kind : std::uint8_t { todo, root, value, detached, cancel, deadline, custom, merge, tether };
 
-struct node {
+struct node : node_head {
   static constexpr std::uint32_t up = 1U << 31;         // in handles: see above
   static constexpr std::uint32_t source = 1U << 30;     // in handles: see above
   static constexpr std::uint32_t second_up = 1U << 29;  // in handles: see above
   static constexpr std::uint32_t number = second_up - 1;
 
-  // Starts with these handles, and their one hold; holds the parent.
-  node(kind k, node* above, std::uint32_t handle_count) noexcept;
+  // Starts with these handles, and their one hold; holds the parent. The last is for node_head.
+  node(kind k, node* above, std::uint32_t handle_count, std::uint64_t lookup_word) noexcept;
   node(const node&) = delete;
   node& operator=(const node&) = delete;
 
@@ -86,28 +86,19 @@ struct root_node : node {
   scheduler& on;
 };
 
-// with_value(): the value itself follows, aligned, in the same allocation.
-struct value_node : node {
-  value_node(const context& above, const key_base& k, const value_type& t) noexcept;
-  void* storage() noexcept;
-  const scope* const within;  // whose err() it shares; kept alive by the parent chain
-  const key_base* const key;
-  const value_type* const type;
-};
+// with_value() makes a value_node: values.hpp.
 
 // without_cancel()
 struct detached_node : node {
   explicit detached_node(node* above) noexcept;
-  const node* const lookup;  // the nearest node at or above the parent that answers find(); may be null
 };
 
 // with_cancel(), and the base of all that has a word.
 struct cancel_node : scope, node {
   cancel_node(kind k, const context& above, std::uint32_t handle_count) noexcept;
-  cancel_node(kind k, const context& above, std::uint32_t handle_count, const node* finder) noexcept;
+  cancel_node(kind k, const context& above, std::uint32_t handle_count, std::uint64_t lookup_word) noexcept;
 
   futex_lock lock;
-  const node* const lookup;            // as detached_node's; a merge's may be itself
   cancel_node* children = nullptr;     // circular; once done, the list of cancel.cpp's walk
   callback_base* callbacks = nullptr;  // circular
   cancel_node* next = nullptr;         // while linked, a sibling; afterwards the owner of a walk links it
@@ -131,6 +122,7 @@ struct custom_node : cancel_node {
   custom_node(const context& above, std::size_t align) noexcept;
   void* storage() noexcept;
   const std::size_t alignment;
+  const node* const beyond;  // the nearest node above that answers a lookup; may be null
   custom_context* self = nullptr;
   time_point when = time_point::max();  // its deadline, for those who ask; max: none
 };
@@ -147,7 +139,7 @@ struct tether : cancel_node {
 // merge(): a child of its first parent, tied to the second. The nodes to ask for values, where they come from both
 // parents, follow in the same allocation.
 struct merge_node : cancel_node {
-  merge_node(const context& a, const context& b, const node* finder, std::size_t count) noexcept;
+  merge_node(const context& a, const context& b, std::uint64_t lookup_word, std::size_t count) noexcept;
   const node** asked() noexcept;
   tether second;
   const std::size_t asked_count;
@@ -179,9 +171,6 @@ std::size_t extra_offset(std::size_t size, std::size_t align) noexcept;
 cancel_node* node_of(const scope* s) noexcept;
 // The scope that a child of `parent` would hang under; null where nothing above can be canceled.
 cancel_node* scope_above(const node* parent) noexcept;
-const node* lookup_at(const node* n) noexcept;
-// The next one up to ask, after one that answers find() has not.
-const node* lookup_above(const node* n) noexcept;
 scheduler& scheduler_of(const node* n) noexcept;
 // Makes sure that a cancel of `n` will visit its lists; false: too late, it is done. The lock is held.
 bool open(cancel_node& n) noexcept;
@@ -224,7 +213,7 @@ class scheduler_use {
 // The library's way into the public classes.
 class tree {
  public:
-  static node* of(const context& c) noexcept { return c.node_; }
+  static node* of(const context& c) noexcept { return static_cast<node*>(c.node_); }
   static const scope* scope_of(const context& c) noexcept { return c.scope_; }
   // Takes over one handle.
   static context make(node* n, const scope* s) noexcept { return {n, s}; }

@@ -74,7 +74,7 @@ void context::wait() const {
 bool context::wait_until(time_point t) const {
   if (done()) return true;
   cancel_node* n = node_of(scope_);
-  scheduler& s = scheduler_of(node_);
+  scheduler& s = scheduler_of(tree::of(*this));
   if (&s != &default_scheduler() && t != time_point::max()) {
     wait_by(s, *this, t);
   } else if (n) {

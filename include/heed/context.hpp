@@ -23,7 +23,6 @@ class context;
 class scheduler;
 class stop_token;
 class tree;  // the library's side of these classes: src/tree.hpp
-struct node;
 struct cancel_node;
 struct value_type;
 
@@ -71,6 +70,37 @@ class key : public key_base {
   constexpr explicit key(const char* name) noexcept : key_base(name) {}
   key(std::nullptr_t) = delete;
   key(const key&) = delete;
+};
+
+// What value() sees of a node, and by which it tells most misses at once. The forms of the word are told in
+// src/values.hpp.
+struct node_head {
+  static constexpr std::uint64_t form = 0b11;
+  static constexpr std::uint64_t nearest = 0b00;   // the address of the nearest head that answers, or 0
+  static constexpr std::uint64_t filter = 0b01;    // this bit: a filter of all keys at and above
+  static constexpr std::uint64_t taken = 0b11111;  // what of a filter is not for keys: its form and a count
+  // The bits that a key sets in a filter: two, or fewer.
+  static std::uint64_t bits_of(const key_base& k) noexcept {
+    const std::uint64_t h = hash_of(k);
+    return ((std::uint64_t(1) << (h >> 58)) | (std::uint64_t(1) << (h >> 52 & 63))) & ~taken;
+  }
+  // Keys lie side by side: a product with the golden ratio scatters them.
+  static std::uint64_t hash_of(const key_base& k) noexcept {
+    return reinterpret_cast<std::uintptr_t>(&k) * 0x9E3779B97F4A7C15;
+  }
+
+  // False: no node at or above has a value for it.
+  bool may_know(const key_base& k) const noexcept {
+    std::uint64_t w = lookup;
+    if ((w & form) == nearest) {
+      if (w == 0) return false;
+      w = reinterpret_cast<const node_head*>(static_cast<std::uintptr_t>(w))->lookup;
+    }
+    const std::uint64_t bits = bits_of(k);
+    return (w & bits) == bits || !(w & filter);
+  }
+
+  const std::uint64_t lookup;
 };
 
 /// A handle on a context: copyable, never null, two pointers wide. Pass it as `const heed::context&`, first.
@@ -127,10 +157,11 @@ class HEED_API context {
   std::optional<time_point> deadline() const noexcept;
   /// The value of the nearest context at or above this one that was made with this very key; nullptr if none.
   /// Lives as long as this context. Thread-safe; as the value itself is shared, T should be immutable or do its
-  /// own locking. Costs a step per value (not per context) on the way.
+  /// own locking. Contexts without values cost nothing, and values hardly more: most misses are told by one word,
+  /// wherever one asks, and a hit passes values by eights.
   template <class T>
   const T* value(const key<T>& k) const noexcept {
-    return static_cast<const T*>(find(k));
+    return node_ && node_->may_know(k) ? static_cast<const T*>(find(k)) : nullptr;
   }
   /// False: err() can never change; true for everything that can be canceled, also once it is. Go says
   /// the same by a nil Done channel.
@@ -178,12 +209,12 @@ class HEED_API context {
   friend class tree;
   friend class stop_token;
   // Takes over one count on the handle.
-  context(node* n, const scope* s) noexcept : node_(n), scope_(s) {}
-  static void retain(node* n) noexcept;
-  static void release(node* n) noexcept;
+  context(node_head* n, const scope* s) noexcept : node_(n), scope_(s) {}
+  static void retain(node_head* n) noexcept;
+  static void release(node_head* n) noexcept;
   const void* find(const key_base& k) const noexcept;
 
-  node* node_ = nullptr;  // null: background()
+  node_head* node_ = nullptr;  // null: background()
   const scope* scope_ = &never_ending;
 };
 
@@ -370,7 +401,7 @@ class HEED_API value_slot {
 
  private:
   const context& parent_;
-  node* node_;
+  node_head* node_;
 };
 
 /// A child that carries a value: `value(k)` finds it there and below, until a nearer context with the same key
