@@ -42,6 +42,9 @@ void write_error(const char* text, std::size_t size) noexcept;
 
 // Starts a detached thread with all signals blocked but those of its own faults; 0, or the errno that tells why not.
 int start_thread(void (*body)()) noexcept;
+// Has `last` called when the calling thread ends, after its thread_local objects are gone; once, and not where the whole
+// process ends. One function for the process. False: that cannot be had.
+bool at_thread_exit(void (*last)()) noexcept;
 // Lets this thread's timed waits end as exactly as the kernel can.
 void exact_timers() noexcept;
 // Identifies the calling thread among the living.

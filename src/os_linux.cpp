@@ -179,6 +179,30 @@ int start_thread(void (*body)()) noexcept {
   return e;
 }
 
+bool at_thread_exit(void (*last)()) noexcept {
+  constexpr std::uint64_t none = UINT64_MAX;
+  static constinit std::atomic<std::uint64_t> made{none};  // relaxed throughout: a number, nothing behind it
+  std::uint64_t key = made.load(std::memory_order_relaxed);
+  if (key == none) {
+    pthread_key_t fresh;
+    if (::pthread_key_create(&fresh, [](void* f) { reinterpret_cast<void (*)()>(f)(); }) != 0) return false;
+    if (made.compare_exchange_strong(key, fresh, std::memory_order_relaxed)) {
+      key = fresh;
+      // A plug-in that contains heed may be unloaded: no thread shall call into it afterwards.
+      static const struct unload {
+        ~unload() {
+          ::pthread_key_delete(
+              static_cast<pthread_key_t>(made.exchange(none - 1, std::memory_order_relaxed)));
+        }
+      } at_unload;
+    } else {
+      ::pthread_key_delete(fresh);
+    }
+  }
+  return key < none - 1 &&
+         ::pthread_setspecific(static_cast<pthread_key_t>(key), reinterpret_cast<void*>(last)) == 0;
+}
+
 void exact_timers() noexcept {
   ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);  // nanoseconds; the default of 50 µs is for laptops
 }
