@@ -4,7 +4,7 @@
 declare -A packages_for=(
   [build]="g++ cmake ninja-build"
   [examples]="libcli11-dev libfmt-dev"
-  [bench]="libbenchmark-dev libcli11-dev"
+  [bench]="libbenchmark-dev libcli11-dev python3"
   [tests]="libgtest-dev pkg-config binutils graphviz python3 libboost1.81-dev|libboost1.83-dev|libboost-dev"
   [clang]="clang-19 libclang-rt-19-dev libc++-19-dev libc++abi-19-dev googletest"
   [format]="clang-format-19"

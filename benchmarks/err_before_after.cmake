@@ -1,15 +1,10 @@
 include(CheckCXXSourceCompiles)
 include(CMakePushCheckState)
 
-add_executable(benchstat_test benchstat_test.cpp)
-add_test(NAME bench.benchstat COMMAND benchstat_test)
-set_tests_properties(bench.benchstat PROPERTIES TIMEOUT 60 LABELS bench)
-
 find_package(benchmark QUIET)
 find_package(CLI11 QUIET)
-find_package(Threads REQUIRED)
 if(NOT benchmark_FOUND OR NOT CLI11_FOUND)
-  message(STATUS "heed: the benchmarks need Google Benchmark and CLI11 (libbenchmark-dev, libcli11-dev): left out")
+  message(STATUS "heed: err_before_after needs Google Benchmark and CLI11 (libbenchmark-dev, libcli11-dev): left out")
   return()
 endif()
 
@@ -21,7 +16,7 @@ check_cxx_source_compiles(
   HEED_BENCHMARK_LINKS)
 cmake_pop_check_state()
 if(NOT HEED_BENCHMARK_LINKS)
-  message(STATUS "heed: Google Benchmark does not fit this standard library: the benchmarks are left out")
+  message(STATUS "heed: Google Benchmark does not fit this standard library: err_before_after is left out")
   return()
 endif()
 

@@ -1,0 +1,3 @@
+module heed/benchmarks/peers/go
+
+go 1.25
