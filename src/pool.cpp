@@ -1,12 +1,14 @@
 // The depots behind the threads' lists of free blocks: one for each size, each with a lock, which hands out pieces of
 // slabs and takes them back.
 //
-//  P1  A block is in one place: in somebody's hands, on one thread's list, or in its slab. `used` counts those of a slab
-//      that are not in it.
+//  P1  A block is in one place: in somebody's hands, on one thread's list, in a batch in the depot, or in its slab. `used`
+//      counts those of a slab that are not in it.
 //  P2  A slab is found from its blocks' addresses: it is aligned to the largest size of a slab, whatever its own.
 //  P3  A slab is on its depot's ring exactly while there is something to take from it. One that is all free is freed,
 //      unless the depot has no other such: so memory goes back, and who allocates and frees at an edge does not pay
 //      for a slab each time.
+//      A depot that has little memory keeps what threads spill in batches as they come, so that it is not sorted
+//      into slabs one by one to be taken out again; there, memory stays.
 //  P4  Under a depot's lock nothing is called but heed's own: slabs are made and freed without (I5). So the locks are
 //      held for some hundred instructions at most, never two at a time, and no lock is taken under one.
 //  P5  fork() waits for nobody. A child that finds a depot locked, its owner being gone, starts it afresh: what was
@@ -19,6 +21,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <utility>
 
 namespace heed::inline v0::pool {
 
@@ -27,7 +30,8 @@ HEED_POOL_TLS constinit thread_local cache mine{};
 namespace {
 
 constexpr std::size_t slab_alignment = 32 * 1024;
-constexpr std::size_t first_slab = 1024;  // a program with ten contexts shall not pay for a million
+constexpr std::size_t first_slab = 1024;            // a program with ten contexts shall not pay for a million
+constexpr std::size_t little = 4 * slab_alignment;  // what a depot may keep in batches
 // What malloc may put before a block. Without room for it, slabs that are neighbors would have gaps between them.
 constexpr std::size_t malloc_header = 32;
 
@@ -44,11 +48,12 @@ struct slab {
 static_assert(sizeof(slab) % 16 == 0);
 
 struct alignas(64) depot {
-  futex_lock lock;          // guards all below, and its slabs
-  std::uint32_t age = 0;    // how often a child has started it afresh
-  slab* ring = nullptr;     // those with something to take; the last ones are all free
-  std::size_t bytes = 0;    // in all its slabs
-  std::uint32_t empty = 0;  // how many slabs are all free
+  futex_lock lock;           // guards all below, and its slabs
+  std::uint32_t age = 0;     // how often a child has started it afresh
+  block* batches = nullptr;  // each of as many as move at a time
+  slab* ring = nullptr;      // those with something to take; the last ones are all free
+  std::size_t bytes = 0;     // in all its slabs
+  std::uint32_t empty = 0;   // how many slabs are all free
 };
 
 constinit std::array<depot, classes> depots{};
@@ -86,33 +91,31 @@ bool exhausted(const slab& s, std::size_t size) noexcept {
   return !s.free && static_cast<std::size_t>(s.end - s.fresh) < size;
 }
 
-// A block from the first slab; there is one. The lock is held.
-block* take_one(depot& d, std::size_t size) noexcept {
+// Up to `most` blocks from the first slab, of which `count` tells how many: at least one. The lock is held.
+block* take_some(depot& d, std::size_t size, std::uint16_t most, std::uint16_t& count) noexcept {
   slab* s = d.ring;
-  if (s->used++ == 0) --d.empty;
-  block* b = s->free;
-  if (b) {
-    s->free = b->next;
-  } else {
-    b = ::new (static_cast<void*>(s->fresh)) block{nullptr};
-    s->fresh += size;
+  if (s->used == 0) --d.empty;
+  block* list = nullptr;
+  block** last = &list;
+  for (count = 0; count < most && !exhausted(*s, size); ++count) {
+    block* b = s->free;
+    if (b) {
+      s->free = b->next;
+    } else {
+      b = ::new (static_cast<void*>(s->fresh)) block;
+      s->fresh += size;
+    }
+    *last = b;
+    last = &b->next;
   }
+  *last = nullptr;
+  s->used += count;
   if (exhausted(*s, size)) remove(d, s);  // P3
-  return b;
+  return list;
 }
 
-// Puts a block back; a slab that is to be freed goes to the list. The lock is held.
-void put_one(depot& d, std::size_t size, block* b, slab*& to_free) noexcept {
-  slab* s = slab_of(b);
-  if (s->age != d.age) return;  // P5
-  const bool was_off = exhausted(*s, size);
-  b->next = s->free;
-  s->free = b;
-  if (was_off) {
-    append(d, s);
-    d.ring = s;  // what was used last is taken first
-  }
-  if (--s->used != 0) return;
+// Puts `s`, which has become all free, where such go. The lock is held.
+void all_free(depot& d, slab* s, slab*& to_free) noexcept {
   remove(d, s);
   if (d.empty > 0) {  // P3
     d.bytes -= static_cast<std::size_t>(s->end - reinterpret_cast<char*>(s));
@@ -121,6 +124,22 @@ void put_one(depot& d, std::size_t size, block* b, slab*& to_free) noexcept {
   } else {
     ++d.empty;
     append(d, s);
+  }
+}
+
+// Puts blocks back into their slabs; those that are to be freed go to the list. The lock is held.
+void put_all(depot& d, std::size_t size, block* list, slab*& to_free) noexcept {
+  while (block* b = list) {
+    list = b->next;
+    slab* s = slab_of(b);
+    if (s->age != d.age) continue;  // P5
+    if (exhausted(*s, size)) {
+      append(d, s);
+      d.ring = s;  // what was used last is taken first
+    }
+    b->next = s->free;
+    s->free = b;
+    if (--s->used == 0) all_free(d, s, to_free);
   }
 }
 
@@ -166,10 +185,7 @@ void forget_thread() noexcept {
     mine.room[c] = 0;
     if (!mine.first[c]) continue;
     const locked guard(depots[c].lock);
-    while (block* b = mine.first[c]) {
-      mine.first[c] = b->next;
-      put_one(depots[c], size_of(c), b, to_free);
-    }
+    put_all(depots[c], size_of(c), std::exchange(mine.first[c], nullptr), to_free);
   }
   free_slabs(to_free);
 }
@@ -191,48 +207,69 @@ void* refill(std::size_t size_class) {
   depot& d = depots[size_class];
   const std::size_t size = size_of(size_class);
   const bool keep = may_keep();
+  const std::uint16_t wanted = keep ? most_kept(size_class) / 2 : 1;
+  slab* to_free = nullptr;
+  block* got = nullptr;
   for (;;) {
     std::size_t bytes = 0;
     {
       const locked guard(d.lock);
-      if (d.ring) {
-        block* got = take_one(d, size);
-        // Not all that fits: what is given back next shall not spill at once.
-        while (keep && d.ring && mine.room[size_class] > most_kept(size_class) / 2) {
-          block* b = take_one(d, size);
-          b->next = mine.first[size_class];
-          mine.first[size_class] = b;
-          --mine.room[size_class];
-        }
+      block* batch = d.batches;
+      if (batch) d.batches = batch->next_batch;
+      std::uint16_t count = wanted;
+      if (batch && keep) {
+        got = batch;
+      } else {
+        put_all(d, size, batch, to_free);
+        if (d.ring) got = take_some(d, size, wanted, count);
+      }
+      if (got) {
+        if (!keep) break;
+        mine.first[size_class] = got->next;
+        mine.room[size_class] = static_cast<std::uint16_t>(most_kept(size_class) - count + 1);
         return got;
       }
       bytes = d.bytes;
     }
     slab* s = make_slab(bytes);
-    const locked guard(d.lock);
-    s->age = d.age;
-    d.bytes += static_cast<std::size_t>(s->end - reinterpret_cast<char*>(s));
-    ++d.empty;
-    append(d, s);
+    {
+      const locked guard(d.lock);
+      s->age = d.age;
+      d.bytes += static_cast<std::size_t>(s->end - reinterpret_cast<char*>(s));
+      ++d.empty;
+      append(d, s);
+    }
+    // A foreign operator new may have filled the list meanwhile.
+    if (mine.first[size_class]) return take(size);
   }
+  free_slabs(to_free);
+  return got;
 }
 
 void spill(void* p, std::size_t size_class) noexcept {
   depot& d = depots[size_class];
   const std::size_t size = size_of(size_class);
-  auto* b = ::new (p) block{nullptr};
+  block* b = ::new (p) block;
+  b->next = nullptr;
   slab* to_free = nullptr;
   if (!may_keep()) {
     const locked guard(d.lock);
-    put_one(d, size, b, to_free);
+    put_all(d, size, b, to_free);
   } else {
     if (mine.room[size_class] == 0) {
+      // The half that was given last: the caches still have it.
+      const std::uint16_t half = most_kept(size_class) / 2;
+      block* batch = mine.first[size_class];
+      block* last = batch;
+      for (std::uint16_t i = 1; i < half; ++i) last = last->next;
+      mine.first[size_class] = std::exchange(last->next, nullptr);
+      mine.room[size_class] = half;
       const locked guard(d.lock);
-      while (mine.room[size_class] < most_kept(size_class) / 2) {
-        block* kept = mine.first[size_class];
-        mine.first[size_class] = kept->next;
-        ++mine.room[size_class];
-        put_one(d, size, kept, to_free);
+      if (d.bytes <= little) {
+        batch->next_batch = d.batches;
+        d.batches = batch;
+      } else {
+        put_all(d, size, batch, to_free);
       }
     }
     b->next = mine.first[size_class];

@@ -44,10 +44,11 @@ inline constexpr std::size_t classes = largest / 8;
 
 struct block {
   block* next;
+  block* next_batch;  // in a depot
 };
 
 constexpr std::size_t class_of(std::size_t bytes) noexcept {
-  return bytes == 0 ? 0 : (bytes - 1) / 8;
+  return ((bytes < sizeof(block) ? sizeof(block) : bytes) - 1) / 8;
 }
 constexpr std::size_t size_of(std::size_t size_class) noexcept {
   return (size_class + 1) * 8;
@@ -90,7 +91,9 @@ inline void give(void* p, std::size_t bytes) noexcept {
   const std::size_t c = class_of(bytes);
   if (mine.room[c] == 0) [[unlikely]]
     return spill(p, c);
-  mine.first[c] = ::new (p) block{mine.first[c]};
+  block* b = ::new (p) block;
+  b->next = mine.first[c];
+  mine.first[c] = b;
   --mine.room[c];
 }
 
