@@ -4,7 +4,8 @@
 declare -A packages_for=(
   [build]="g++ cmake ninja-build"
   [examples]="libcli11-dev libfmt-dev"
-  [bench]="libbenchmark-dev libcli11-dev python3"
+  [bench]="libbenchmark-dev libcli11-dev libboost1.81-dev|libboost1.83-dev|libboost-dev python3"
+  [plots]="gnuplot-nox"
   [tests]="libgtest-dev pkg-config binutils graphviz python3 libboost1.81-dev|libboost1.83-dev|libboost-dev"
   [clang]="clang-19 libclang-rt-19-dev libc++-19-dev libc++abi-19-dev googletest"
   [format]="clang-format-19"

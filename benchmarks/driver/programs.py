@@ -46,7 +46,7 @@ class Cpp:
         self.program = build_cpp(self.target)
         return output_of("g++", "--version").splitlines()[0]
 
-    def run(self, ms, only, large):
+    def run(self, ms, only, large, rows):
         command = [str(self.program), "--ms", str(ms)]
         command += ["--only", only] if only else []
         command += ["--large"] if large else []
@@ -69,7 +69,7 @@ class Go:
         output_of(go, "test", "-c", "-o", str(self.program), ".", env=self.environment, cwd=source)
         return version
 
-    def run(self, ms, only, large):
+    def run(self, ms, only, large, rows):
         command = [str(self.program), "-test.run=^$", "-test.bench=.", f"-test.benchtime={ms}ms", f"-only={only or ''}"]
         return output_of(*command, *(["-large"] if large else []), env=self.environment)
 
@@ -78,6 +78,28 @@ class Go:
         return re.sub(r"-\d+$", "", row).replace("Kinds/", "/")
 
 
+class Rust:
+    name = "tokio"
+
+    def build(self):
+        cargo = shutil.which("cargo") or str(Path.home() / ".cargo" / "bin" / "cargo")
+        source = ROOT / "benchmarks" / "peers" / "rust"
+        version = output_of("rustc", "--version").strip()
+        output_of(cargo, "build", "--release", "--locked", "--quiet", "--target-dir", str(OUT / "cargo"), cwd=source)
+        self.program = OUT / "cargo" / "release" / "heed-bench-tokio"
+        lock = (source / "Cargo.lock").read_text()
+        crates = [f"{c} " + re.search(rf'name = "{c}"\nversion = "(.*)"', lock)[1] for c in ("tokio", "tokio-util")]
+        return ", ".join([version, *crates])
+
+    def run(self, ms, only, large, rows):
+        only_rows = ["--rows", ",".join(rows)] if only else []
+        return output_of(str(self.program), "--ms", str(ms), *(["--large"] if large else []), *only_rows)
+
+    def rename(self, row):
+        return row
+
+
 def programs():
     """heed comes first: without it there is nothing to compare."""
-    return [Cpp("heed", "bench_heed"), Go()]
+    return [Cpp("heed", "bench_heed"), Go(), Rust(), Cpp("std::stop_token", "bench_std_stop"),
+            Cpp("Boost.Asio", "bench_asio")]

@@ -65,9 +65,22 @@ def marked(results, floors_from="heed"):
             yield title, rows
 
 
+def marked_ratios(results):
+    """(label, Go / heed, wanted) of each row with a mark."""
+    found = []
+    for _, group in marks():
+        for m in group:
+            to_go = ratio(results.get("Go", m.go_row, m.unit), results.get("heed", m.row, m.unit))
+            if to_go and (m.go or m.most):
+                unit = "" if m.unit in ("ns/op", "B/ctx") else f" ({m.unit.removesuffix('-ns')})"
+                found.append((m.row + unit, to_go.median, m.go))
+    return found
+
+
 HEAD = ["row", "heed", "", "Go", "Go ÷ heed", "", "floor", "heed ÷ floor", "wanted", "there?"]
-NOTE = """`*`: not measured here, but what a throw-away prototype of heed's shape needed for it on a Zen 4 server core. WakeUp is
-beside Go's goroutines with a thread each (`WakeUpThread`), CancelCallback beside Go's AfterFunc."""
+NOTE = """\
+`*`: not measured here: what a throw-away prototype of heed's shape needed on a Zen 4 server core. WakeUp is beside Go's
+goroutines that have a thread each (WakeUpThread), CancelCallback beside Go's AfterFunc."""
 
 
 def others(results, names):
@@ -76,10 +89,10 @@ def others(results, names):
     head = ["row", "heed", "Go", *peers]
     rows = []
     for row in results.order:
-        for unit in results.values["heed"].get(row, {}):
+        for unit in results.values.get("heed", {}).get(row, {}):
             if any(results.get(p, row, unit) for p in peers):
                 cells = [results.get(n, row, unit) for n in head[1:]]
-                label = row if unit in ("ns/op", "B/ctx") else f"{row} ({unit})"
+                label = row if unit in ("ns/op", "B/ctx") else f"{row} ({unit.removesuffix('-ns')})"
                 rows.append([label] + [amount(Summary(c.values()).median, unit) if c else "" for c in cells])
     return head, rows
 
@@ -99,6 +112,20 @@ def markdown_table(head, rows):
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
+def rest(results, names):
+    """The rows without a mark, all implementations side by side."""
+    with_mark = {m.row for _, group in marks() for m in group}
+    rows = []
+    for row in results.order:
+        if row in with_mark:
+            continue
+        for unit in dict.fromkeys(u for n in names for u in results.values.get(n, {}).get(row, {})):
+            cells = [results.get(n, row, unit) for n in names]
+            label = row if unit in ("ns/op", "B/ctx") else f"{row} ({unit.removesuffix('-ns')})"
+            rows.append([label] + [amount(Summary(c.values()).median, unit) if c else "" for c in cells])
+    return ["row", *names], rows
+
+
 def text(results, names):
     groups = list(marked(results))
     parts = []
@@ -111,15 +138,30 @@ def text(results, names):
             parts += ["", f"-- {title}", *table[at:at + len(rows)]]
             at += len(rows)
         parts += ["", NOTE]
-    plain = [r for r in results.order if r not in {m.row for _, g in marks() for m in g}]
-    rest = [
-        [f"{row} ({unit})" if unit != "ns/op" else row]
-        + [amount(Summary(v.values()).median, unit) if (v := results.get(n, row, unit)) else "" for n in names]
-        for row in plain for unit in dict.fromkeys(u for n in names for u in results.values[n].get(row, {}))
-    ]
-    if rest:
-        parts += ["", "-- The rest", text_table(["row", *names], rest)]
+    head, rows = rest(results, names)
+    if rows:
+        parts += ["", "-- The rest", text_table(head, rows)]
     head, rows = others(results, names)
     if rows:
         parts += ["", "-- Other peers", text_table(head, rows)]
     return "\n".join(parts) + "\n"
+
+
+def markdown(results, names, about, plots):
+    """What stands between the markers of docs/performance.md."""
+    parts = ["\n".join(f"- {line}" for line in about), "## heed beside Go and the floors", """\
+Medians over the rounds. `±` is the 95 % interval of the median to its left. Ratios are taken within each round, so that
+what disturbs a round disturbs both halves; their median is shown. *there?* says whether the wanted figure was reached."""]
+    for title, rows in marked(results):
+        parts += [f"### {title}", markdown_table(HEAD, rows)]
+    parts.append(NOTE)
+    head, rows = others(results, names)
+    if rows:
+        parts += ["## Beside other peers", "Each on the workloads that it can do; blank where it cannot.",
+                  markdown_table(head, rows)]
+    if plots:
+        parts += ["## How cost grows", *(f"![{title}](plots/{file})" for title, file in plots)]
+    head, rows = rest(results, names)
+    if rows:
+        parts += ["## All other rows", markdown_table(head, rows)]
+    return "\n\n".join(parts) + "\n"

@@ -6,12 +6,11 @@ import (
 	"os"
 	"os/exec"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 )
-
-const count = 1_000_000
 
 type growing struct {
 	ctx    context.Context
@@ -46,6 +45,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	debug.SetGCPercent(-1)
+	count, _ := strconv.Atoi(os.Getenv("HEED_BENCH_COUNT"))
 	makeOne := kinds()[kind]
 	handles := make([]growing, count)
 	for i := range handles {
@@ -56,14 +56,18 @@ func TestMain(m *testing.M) {
 	for i := range handles {
 		handles[i] = makeOne(i)
 	}
-	fmt.Println((resident() - before) / count)
+	fmt.Println((resident() - before) / float64(count))
 }
 
 func BenchmarkMemory(b *testing.B) {
+	count := 1_000_000
+	if testing.Short() {
+		count = 1000
+	}
 	for kind := range kinds() {
 		row(b, kind, func(b *testing.B) {
 			child := exec.Command(os.Args[0])
-			child.Env = append(os.Environ(), "HEED_BENCH_GROW="+kind)
+			child.Env = append(os.Environ(), "HEED_BENCH_GROW="+kind, fmt.Sprint("HEED_BENCH_COUNT=", count))
 			text, err := child.Output()
 			if err != nil {
 				b.Fatal(err)

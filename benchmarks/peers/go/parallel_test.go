@@ -17,6 +17,9 @@ var large = flag.Bool("large", false, "the largest sizes, too")
 
 // sizes gives those that are to be measured.
 func sizes(small []int, big ...int) []int {
+	if testing.Short() {
+		return small[:1]
+	}
 	if *large {
 		return append(small, big...)
 	}
@@ -73,7 +76,7 @@ func inThreads(b *testing.B, goroutines int, body func(n int, start func())) {
 
 // forThreads makes a row of each number of goroutines.
 func forThreads(b *testing.B, body func(n int, start func())) {
-	for _, t := range threads {
+	for _, t := range sizes(threads) {
 		row(b, fmt.Sprintf("threads=%d", t), func(b *testing.B) { inThreads(b, t, body) })
 	}
 }

@@ -42,7 +42,7 @@ func valueChain(keys []any) context.Context {
 }
 
 func BenchmarkWithValueChain(b *testing.B) {
-	for _, length := range []int{1, 10, 100, 1000} {
+	for _, length := range sizes([]int{1, 10, 100, 1000}) {
 		keys := newDrawer().some(length)
 		row(b, fmt.Sprintf("length=%d", length), func(b *testing.B) {
 			for i := 0; i < b.N; i++ {
@@ -61,7 +61,7 @@ type questions struct {
 
 // Eight chains in turn, 128 questions each.
 func lookups(b *testing.B, prefix string, there bool, ask func(d *drawer, depth int) questions) {
-	for _, depth := range []int{1, 10, 50, 100, 1000} {
+	for _, depth := range sizes([]int{1, 10, 50, 100, 1000}) {
 		d := newDrawer()
 		var all []questions
 		for range 8 {
@@ -113,7 +113,7 @@ func intChain(depth int) context.Context {
 }
 
 func BenchmarkDeepValueSameGoRoutine(b *testing.B) {
-	for _, depth := range []int{10, 20, 30, 50, 100} {
+	for _, depth := range sizes([]int{10, 20, 30, 50, 100}) {
 		ctx := intChain(depth)
 		row(b, fmt.Sprintf("depth=%d", depth), func(b *testing.B) {
 			for i := 0; i < b.N; i++ {
@@ -124,7 +124,7 @@ func BenchmarkDeepValueSameGoRoutine(b *testing.B) {
 }
 
 func BenchmarkDeepValueNewGoRoutine(b *testing.B) {
-	for _, depth := range []int{10, 20, 30, 50, 100} {
+	for _, depth := range sizes([]int{10, 20, 30, 50, 100}) {
 		ctx := intChain(depth)
 		row(b, fmt.Sprintf("depth=%d", depth), func(b *testing.B) {
 			for i := 0; i < b.N; i++ {

@@ -27,7 +27,7 @@ func BenchmarkAfterFunc(b *testing.B) {
 // From the call of cancel until all waiters run, and what cancel itself took. A goroutine that waits needs no thread, and
 // one that is woken can run on the thread that canceled; those of WakeUpThread have one each, as heed's waiters do.
 func wakeUp(b *testing.B, locked bool) {
-	for _, waiters := range []int{1, 10, 100} {
+	for _, waiters := range sizes([]int{1, 10, 100}) {
 		row(b, fmt.Sprintf("waiters=%d", waiters), func(b *testing.B) {
 			var first, last, canceling []time.Duration
 			for range 20 {
