@@ -99,7 +99,7 @@ std::vector<question> ask_both(const node* a, const node* b) {
 
 // V2
 std::uint64_t filter_of(const std::vector<question>& asked) noexcept {
-  std::uint64_t all = node_head::filter;
+  std::uint64_t all = node_head::others;
   for (const question& q : asked) {
     all |= q.of->what == kind::value ? node_head::bits_of(*static_cast<const value_node*>(q.of)->key)
                                      : lookup_any;

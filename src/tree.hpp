@@ -77,7 +77,10 @@ struct node : node_head {
   bool linked = false;           // cancelable: on its parent scope's list; guarded by that scope's lock
   bool lost = false;             // cancelable: see cancel.cpp; written once by the one walk that pops it
   enum class outcome : std::uint8_t { open, won, lost };
-  outcome firing = outcome::open;  // deadline: what its timer::turn() came to; for run()
+  union {
+    outcome firing = outcome::open;  // deadline: what its timer::turn() came to; for run()
+    std::uint8_t position;           // value: values.hpp
+  };
 };
 
 // background(scheduler&)

@@ -1,143 +1,85 @@
-// Looking values up, and making them: V1 to V3 of values.hpp.
+// Looking values up, and making them: V1 to V4 of values.hpp.
 #include "values.hpp"
 
 #include "track.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <new>
 #include <utility>
 
 namespace heed::inline v0 {
 namespace {
 
-constexpr std::uint64_t index_form = 0b010;  // of a word, in place of node_head::filter
-constexpr std::uint64_t own_index = 0b100;   // then: the index is this node's own
-constexpr std::uint64_t one_more = 0b10;     // in the count of a filter
-constexpr std::uint64_t no_keys = node_head::filter;
-constexpr std::size_t most_counted = node_head::taken / one_more;
+constexpr std::size_t length = value_index::length;
+constexpr std::size_t block_length = 8;
+constexpr std::size_t last_early = 2 * length - 1;  // V4
 
-// From the 16th value of a run: where those since the last index are noted.
+// From the 16th of a run (V4).
 struct late_value : value_node {
   late_value(const context& above, const key_base& k, const value_type& t, std::uint64_t lookup_word,
-             std::uint64_t noted_keys) noexcept
-      : value_node(above, k, t, lookup_word), noted(noted_keys) {}
-  const std::uint64_t noted;
+             std::size_t place_in_run, const value_index* i) noexcept
+      : value_node(above, k, t, lookup_word, place_in_run), last(i) {}
+  const value_index* const last;
 };
 
+// The 8th (V3).
 struct indexed_value : value_node {
   using value_node::value_node;
-  // From the 16th on: its word is the address of its own index.
-  indexed_value(const context& above, const key_base& k, const value_type& t) noexcept
-      : value_node(above, k, t, reinterpret_cast<std::uintptr_t>(&index) | index_form | own_index) {}
   value_index index;
 };
 
-bool is_filter(std::uint64_t word) noexcept {
-  return word & node_head::filter;
+// Both.
+struct late_indexed_value : late_value {
+  late_indexed_value(const context& above, const key_base& k, const value_type& t) noexcept
+      : late_value(above, k, t, node_head::since, length, &index) {}
+  value_index index;
+};
+
+bool is_late(const value_node& v) noexcept {
+  return (v.lookup & node_head::form) == node_head::since;
+}
+
+// The index that came with it; null: it is not an eighth.
+const value_index* index_of(const value_node& v) noexcept {
+  if (v.position != length) return nullptr;
+  return is_late(v) ? static_cast<const late_value&>(v).last : &static_cast<const indexed_value&>(v).index;
 }
 
 bool passes(std::uint64_t filter, std::uint64_t bits) noexcept {
   return (filter & bits) == bits;
 }
 
-std::size_t count_of(std::uint64_t filter) noexcept {
-  return (filter & node_head::taken) / one_more;
+// The word of `block` where a key is noted.
+std::size_t word_of(const key_base& k) noexcept {
+  return node_head::hash_of(k) >> 49 & 7;
 }
 
-const value_index* index_at(std::uint64_t word) noexcept {
-  return reinterpret_cast<const value_index*>(static_cast<std::uintptr_t>(word & ~(index_form | own_index)));
+constexpr std::uint64_t each_byte = 0x0101010101010101;
+
+// Among `tags`.
+std::uint64_t tag_of(const key_base& k) noexcept {
+  return node_head::hash_of(k) >> 41 & 0xFF;
 }
 
-// Those since the last index, from the 16th on.
-std::uint64_t since(const value_node& v) noexcept {
-  return v.index() ? no_keys : static_cast<const late_value&>(v).noted;
-}
-
-// The value right above in the same run; null: `v` is the first.
-const value_node* above_in_run(const value_node& v) noexcept {
-  const node* n = lookup_at(v.parent);
-  return n && n->what == kind::value ? static_cast<const value_node*>(n) : nullptr;
-}
-
-bool is_small(const value_type& t) noexcept {
-  return t.size <= sizeof(value_node::small) && t.align <= value_node::small_align;
-}
-
-std::size_t align_of(const value_type& t) noexcept {
-  return is_small(t) ? alignof(value_node) : std::max(alignof(value_node), t.align);
-}
-
-std::size_t size_of(const value_node& v) noexcept {
-  if (v.index()) return sizeof(indexed_value);
-  return is_filter(v.lookup) ? sizeof(value_node) : sizeof(late_value);
-}
-
-template <class Node, class... Args>
-Node* make(const context& parent, const key_base& k, const value_type& t, Args... args) {
-  void* memory = allocate(sizeof(Node), is_small(t) ? 0 : t.size, align_of(t));
-  return ::new (memory) Node(parent, k, t, args...);
-}
-
-// Fills in the index that came with `v`.
-value_node* laid_down(indexed_value* v) noexcept {
-  value_index& i = v->index;
-  const value_node* at = v;
-  i.own = no_keys;
-  for (std::size_t n = 0; n < value_index::length; ++n) {
-    if (n > 0) at = above_in_run(*at);
-    i.keys[n] = at->key;
-    i.places[n] = at->storage();
-    i.own |= node_head::bits_of(*at->key);
+// The place in an index; null: none.
+const void* find_in(const value_index& i, const key_base& k) noexcept {
+  // A byte of `apart` is 0 where the tag is the same; its high bit in `same` is then 1, and the lowest such is right.
+  const std::uint64_t apart = i.tags ^ tag_of(k) * each_byte;
+  for (std::uint64_t same = (apart - each_byte) & ~apart & each_byte << 7; same; same &= same - 1) {
+    const auto n = static_cast<std::size_t>(std::countr_zero(same)) / 8;
+    if (i.keys[n] == &k) return i.places[n];
   }
-  const value_node* earlier = above_in_run(*at);
-  i.before = earlier ? earlier->index() : nullptr;
-  i.beyond = i.before ? i.before->beyond : lookup_at(at->parent);
-  if (i.before) {
-    i.all = i.before->all;
-  } else {
-    i.all.fill(no_keys);
-  }
-  for (const key_base* k : i.keys) i.all[value_index::word_of(*k)] |= node_head::bits_of(*k);
-  return v;
+  return nullptr;
 }
 
-value_node* make_value(const context& parent, const key_base& k, const value_type& t) {
-  const node* above = lookup_at(tree::of(parent));
-  std::uint64_t last = above ? above->lookup : no_keys;
-  if (above && above->what != kind::value) last = (last & ~node_head::taken) | no_keys;  // a run starts here
+// From an index up to the end of its run.
+const void* find_in_indexes(const value_index* i, const key_base& k) noexcept {
   const std::uint64_t bits = node_head::bits_of(k);
-  if (is_filter(last)) {
-    if (count_of(last) == most_counted) return laid_down(make<indexed_value>(parent, k, t));
-    const std::uint64_t word = (last + one_more) | bits;
-    if (count_of(word) == value_index::length) return laid_down(make<indexed_value>(parent, k, t, word));
-    return make<value_node>(parent, k, t, word);
-  }
-  const std::uint64_t noted = (since(static_cast<const value_node&>(*above)) + one_more) | bits;
-  if (count_of(noted) == value_index::length) return laid_down(make<indexed_value>(parent, k, t));
-  return make<late_value>(parent, k, t, last & ~own_index, noted);
-}
-
-// Looks through a run, from `v` upwards; `beyond` becomes what is to be asked after it.
-const void* find_in_run(const value_node* v, const key_base& k, const node*& beyond) noexcept {
-  const std::uint64_t bits = node_head::bits_of(k);
-  const bool early = is_filter(v->lookup);
-  beyond = nullptr;
-  if (early && !passes(v->lookup, bits)) return nullptr;  // V2
-  const value_index* i = early ? nullptr : index_at(v->lookup);
-  if (early || passes(since(*v), bits)) {
-    while (!(i = v->index())) {
-      if (v->key == &k) return v->storage();
-      beyond = lookup_at(v->parent);
-      if (!beyond || beyond->what != kind::value) return nullptr;  // a short run
-      v = static_cast<const value_node*>(beyond);
-    }
-  }
-  beyond = i->beyond;
-  if (!passes(i->all[value_index::word_of(k)], bits)) return nullptr;
-  for (; i; i = i->before) {
-    if (!passes(i->own, bits)) continue;
-    for (std::size_t n = 0; n < value_index::length; ++n) {
-      if (i->keys[n] == &k) return i->places[n];
+  for (; i; i = i->block_before) {
+    if (!passes(i->block[word_of(k)], bits)) continue;
+    for (const value_index* eight = i; eight != i->block_before; eight = eight->before) {
+      if (const void* found = find_in(*eight, k)) return found;
     }
   }
   return nullptr;
@@ -147,10 +89,7 @@ const void* find_in_run(const value_node* v, const key_base& k, const node*& bey
 const void* ask(const node& n, const key_base& k) noexcept {
   switch (n.what) {
     case kind::custom: return static_cast<const custom_node&>(n).self->find(k);
-    case kind::value: {
-      auto& v = static_cast<const value_node&>(n);
-      return v.key == &k ? v.storage() : nullptr;
-    }
+    case kind::value: return n.is_value_of(k) ? static_cast<const value_node&>(n).storage() : nullptr;
     default: {
       auto& m = const_cast<merge_node&>(static_cast<const merge_node&>(n));
       for (std::size_t i = 0; i < m.asked_count; ++i) {
@@ -161,12 +100,63 @@ const void* ask(const node& n, const key_base& k) noexcept {
   }
 }
 
-}  // namespace
-
-const node* lookup_at(const node* n) noexcept {
-  if (!n || (n->lookup & node_head::form) != node_head::nearest) return n;
-  return static_cast<const node*>(reinterpret_cast<const node_head*>(static_cast<std::uintptr_t>(n->lookup)));
+std::size_t align_of(const value_type& t) noexcept {
+  return std::max(alignof(value_node), t.align);
 }
+
+template <class Node, class... Args>
+Node* make(const context& parent, const key_base& k, const value_type& t, Args... args) {
+  const bool inside = node_head::fits_inside(t.size, t.align);
+  Node* made = ::new (allocate(sizeof(Node), inside ? 0 : t.size, align_of(t))) Node(parent, k, t, args...);
+  if (!inside) made->offset = static_cast<std::uint32_t>(extra_offset(sizeof(Node), align_of(t)));
+  return made;
+}
+
+// Fills in the index that came with `v` (V3).
+template <class Node>
+value_node* laid_down(Node* v) noexcept {
+  value_index& i = v->index;
+  const node* at = v;
+  i.tags = 0;
+  for (std::size_t n = 0; n < length; ++n) {
+    auto& one = static_cast<const value_node&>(*at);
+    i.keys[n] = one.key;
+    i.places[n] = one.storage();
+    i.tags |= tag_of(*one.key) << 8 * n;
+    at = lookup_at(one.parent);
+  }
+  i.before = at && at->what == kind::value ? index_of(static_cast<const value_node&>(*at)) : nullptr;
+  i.beyond = i.before ? i.before->beyond : at;
+  if (i.before && i.before->above + 1 < block_length) {
+    i.block = i.before->block;
+    i.block_before = i.before->block_before;
+    i.above = i.before->above + 1;
+  } else {
+    i.block.fill(0);
+    i.block_before = i.before;
+    i.above = 0;
+  }
+  for (const key_base* k : i.keys) i.block[word_of(*k)] |= node_head::bits_of(*k);
+  return v;
+}
+
+value_node* make_value(const context& parent, const key_base& k, const value_type& t) {
+  const node* above = lookup_at(tree::of(parent));
+  const std::uint64_t bits = node_head::bits_of(k);
+  if (!above || above->what != kind::value)
+    return make<value_node>(parent, k, t, (above ? above->lookup : 0) | bits | node_head::all,
+                            std::size_t{1});
+  auto& last = static_cast<const value_node&>(*above);
+  const std::size_t position = last.position + std::size_t{1};
+  const std::uint64_t word = last.lookup | bits;
+  if (position > last_early) return laid_down(make<late_indexed_value>(parent, k, t));
+  if (is_late(last))
+    return make<late_value>(parent, k, t, word, position, static_cast<const late_value&>(last).last);
+  if (position == length) return laid_down(make<indexed_value>(parent, k, t, word, position));
+  return make<value_node>(parent, k, t, word, position);
+}
+
+}  // namespace
 
 const node* lookup_above(const node* n) noexcept {
   switch (n->what) {
@@ -176,33 +166,43 @@ const node* lookup_above(const node* n) noexcept {
   }
 }
 
-const void* context::find(const key_base& k) const noexcept {
-  for (const node* n = lookup_at(tree::of(*this)); n;) {
-    const node* at = n;
-    const bool run = at->what == kind::value;
-    if (!run) n = lookup_above(at);
-    if (const void* found = run ? find_in_run(static_cast<const value_node*>(at), k, n) : ask(*at, k))
-      return found;
+const void* context::find(const node_head& from, const key_base& k) noexcept {
+  const std::uint64_t bits = node_head::bits_of(k);
+  for (const node* n = static_cast<const node*>(&from); n;) {  // I7
+    if (n->what != kind::value) {
+      if (const void* found = ask(*n, k)) return found;
+      n = lookup_above(n);
+      continue;
+    }
+    auto& nearest = static_cast<const value_node&>(*n);
+    const bool noted = passes(nearest.lookup, bits);
+    if (!noted && !is_late(nearest)) return nullptr;  // V2: nor beyond
+    const value_index* i = is_late(nearest) ? static_cast<const late_value&>(nearest).last : nullptr;
+    if (noted) {
+      for (std::size_t steps = nearest.position % length; steps > 0; --steps) {
+        auto& v = static_cast<const value_node&>(*n);
+        if (v.key == &k) return v.storage();
+        n = lookup_at(v.parent);
+      }
+      if (nearest.position < length) continue;  // n lies beyond
+      if (!i) i = index_of(static_cast<const value_node&>(*n));
+    }
+    if (const void* found = find_in_indexes(i, k)) return found;
+    n = i->beyond;
   }
   return nullptr;
 }
 
-value_node::value_node(const context& above, const key_base& k, const value_type& t,
-                       std::uint64_t lookup_word) noexcept
-    : node(kind::value, tree::of(above), 1, lookup_word), within(tree::scope_of(above)), key(&k), type(&t) {}
-
-const value_index* value_node::index() const noexcept {
-  if (is_filter(lookup)) {
-    if (count_of(lookup) != value_index::length) return nullptr;
-    return &static_cast<const indexed_value*>(this)->index;
-  }
-  return lookup & own_index ? index_at(lookup) : nullptr;
+value_node::value_node(const context& parent_context, const key_base& k, const value_type& t,
+                       std::uint64_t lookup_word, std::size_t place_in_run) noexcept
+    : node(kind::value, tree::of(parent_context), 1, lookup_word), within(tree::scope_of(parent_context)),
+      key(&k), type(&t) {
+  position = static_cast<std::uint8_t>(place_in_run);
 }
 
 void* value_node::storage() const noexcept {
-  if (is_small(*type)) return const_cast<unsigned char*>(small.data());
-  return const_cast<char*>(reinterpret_cast<const char*>(this)) +
-         extra_offset(size_of(*this), align_of(*type));
+  const std::size_t from = fits_inside(type->size, type->align) ? inside : offset;
+  return const_cast<char*>(reinterpret_cast<const char*>(this)) + from;
 }
 
 // The memory of a value that is gone, or was never made.

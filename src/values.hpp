@@ -8,9 +8,10 @@
 //  V2  One that answers has a filter of all keys at and above: what is not in it need not be asked for. A custom
 //      context may know any key, so its filter, and those below, let all pass.
 //  V3  Values with nothing else that answers in between are a run. Its 8th, 16th ... value also holds an index:
-//      keys and places of its eight, and the way on to the index before. Small numbers of values are told in the
-//      filter's word; from the 16th on the word is the address of the nearest index at or above, which has a
-//      larger filter, and a second word has a filter of those since.
+//      keys and places of its eight, and the way on to the index before. Up to eight of them are a block: each has
+//      a filter of its block from there up, and the way to the block before.
+//  V4  From the 16th of a run on the filter in the word is of those since the last index only, and the address of
+//      that index follows.
 //
 // All of this is written at birth, and what it points to is kept by the parent chain: lookups take no lock, count
 // nothing, and never recurse (I7). Keys are compared by address alone: a dead one is not read.
@@ -25,13 +26,15 @@
 namespace heed::inline v0 {
 
 inline constexpr std::uint64_t lookup_none = 0;
-inline constexpr std::uint64_t lookup_any = ~node_head::taken | node_head::filter;
+inline constexpr std::uint64_t lookup_any = ~node_head::form | node_head::others;
 // V1, for a node that does not answer: `n` does.
 inline std::uint64_t lookup_past(const node* n) noexcept {
   return reinterpret_cast<std::uintptr_t>(static_cast<const node_head*>(n));
 }
 // The nearest node at or above `n` that answers; null: none.
-const node* lookup_at(const node* n) noexcept;
+inline const node* lookup_at(const node* n) noexcept {
+  return n ? static_cast<const node*>(n->answering()) : nullptr;
+}
 // The next one up to ask, after one that answers has not; null: none.
 const node* lookup_above(const node* n) noexcept;
 
@@ -39,33 +42,33 @@ const node* lookup_above(const node* n) noexcept;
 struct value_index {
   static constexpr std::size_t length = 8;
 
-  // The word of `all` where a key is noted.
-  static std::size_t word_of(const key_base& k) noexcept {
-    return node_head::hash_of(k) >> 49 & (length - 1);
-  }
-
-  std::array<std::uint64_t, length> all;  // filter of the run's keys at and above
-  std::uint64_t own;                      // filter of these eight
-  const value_index* before;              // of the eight above; null: the run starts with these
-  const node* beyond;                     // what answers above the run; may be null
+  std::array<std::uint64_t, 8> block;  // filter of the block, from here up
+  const value_index* block_before;     // the last index of the block above; null: there is none
+  const value_index* before;           // the index of the eight values above; null: there are none
+  const node* beyond;                  // what answers above the run; null: nothing
+  std::uint64_t tags;                  // a byte of each key's hash
   std::array<const key_base*, length> keys;
   std::array<const void*, length> places;
+  std::size_t above;  // how many of its block lie above
 };
 
-// with_value(). The value follows, aligned, in the same allocation; a very small one is in `small`.
+// with_value(). The value follows, aligned, in the same allocation; a very small one is inside. `position` is the
+// number in its run, and from the 16th on how many lie between it and the last index, and 8.
 struct value_node : node {
-  value_node(const context& above, const key_base& k, const value_type& t,
-             std::uint64_t lookup_word) noexcept;
+  value_node(const context& parent_context, const key_base& k, const value_type& t, std::uint64_t lookup_word,
+             std::size_t place_in_run) noexcept;
   void* storage() const noexcept;
-  // The index that came with it; null: it is not an eighth.
-  const value_index* index() const noexcept;
 
-  static constexpr std::size_t small_align = 4;
-  alignas(small_align) std::array<unsigned char, 4> small;  // where node has room left
+  // Where node leaves room, so that an int needs none of its own.
+  union {
+    std::uint32_t offset;  // of the value
+    alignas(std::uint32_t) unsigned char small[sizeof(std::uint32_t)];
+  };
   const scope* const within;  // whose err() it shares; kept alive by the parent chain
   const key_base* const key;
   const value_type* const type;
 };
+static_assert(sizeof(void*) != 8 || sizeof(value_node) == 56);
 
 void destroy_value(value_node* v) noexcept;
 

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <unistd.h>
 #include <atomic>
+#include <deque>
 #include <fstream>
 #include <string>
 #include <thread>
@@ -76,6 +77,20 @@ TEST(Size, ChainOfAMillionDroppedLive) {
       }
     }
     EXPECT_EQ(*leaf.value(depth_key), million - 1);
+    leaf = {};
+  });
+}
+
+// Values of many keys all the way down: any of them is found, and an unknown one is not.
+TEST(Size, ChainOfManyValuesLookedUp) {
+  on_small_stack([] {
+    constexpr std::size_t deep = million / 10;
+    std::deque<heed::key<std::size_t>> keys;
+    const heed::key<std::size_t> unknown("unknown");
+    heed::context leaf;
+    for (std::size_t i = 0; i < deep; ++i) leaf = heed::with_value(leaf, keys.emplace_back("k"), i);
+    for (std::size_t i = 0; i < deep; i += 997) ASSERT_EQ(*leaf.value(keys[i]), i);
+    EXPECT_EQ(leaf.value(unknown), nullptr);
     leaf = {};
   });
 }

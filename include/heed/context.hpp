@@ -72,32 +72,56 @@ class key : public key_base {
   key(const key&) = delete;
 };
 
-// What value() sees of a node, and by which it tells most misses at once. The forms of the word are told in
-// src/values.hpp.
+// What value() sees of a node: enough to find the nearest value, and to tell most misses, without a call. What it
+// means, and that the offsets are right, is for src/values.hpp.
 struct node_head {
+  // The forms of `lookup`, in its lowest bits.
   static constexpr std::uint64_t form = 0b11;
-  static constexpr std::uint64_t nearest = 0b00;   // the address of the nearest head that answers, or 0
-  static constexpr std::uint64_t filter = 0b01;    // this bit: a filter of all keys at and above
-  static constexpr std::uint64_t taken = 0b11111;  // what of a filter is not for keys: its form and a count
-  // The bits that a key sets in a filter: two, or fewer.
+  static constexpr std::uint64_t nearest =
+      0b00;                                      // the address of the nearest head that answers lookups, or 0
+  static constexpr std::uint64_t others = 0b01;  // a filter of all keys at and above; this is not a value
+  static constexpr std::uint64_t since = 0b10;   // this is a value: a filter of the keys since the last index
+  static constexpr std::uint64_t all = 0b11;     // this is a value: a filter of all keys at and above
+
+  static constexpr bool fits_inside(std::size_t size, std::size_t align) noexcept {
+    return size <= sizeof(std::uint32_t) && align <= alignof(std::uint32_t);
+  }
+  static constexpr std::size_t inside = sizeof(std::uint64_t) + sizeof(void*) + 3 * sizeof(std::uint32_t);
+  static constexpr std::size_t key_at = inside + sizeof(std::uint32_t) + sizeof(void*);
+
+  // Keys often lie side by side: with this factor such ones meet in a filter less often than random ones do (with
+  // the golden ratio's up to three times as often). The upper bits are the good ones.
+  static std::uint64_t hash_of(const key_base& k) noexcept {
+    return reinterpret_cast<std::uintptr_t>(&k) * 0x2545F4914F6CDD1D;
+  }
+  // The two bits that a key sets in a filter.
   static std::uint64_t bits_of(const key_base& k) noexcept {
     const std::uint64_t h = hash_of(k);
-    return ((std::uint64_t(1) << (h >> 58)) | (std::uint64_t(1) << (h >> 52 & 63))) & ~taken;
-  }
-  // Keys lie side by side: a product with the golden ratio scatters them.
-  static std::uint64_t hash_of(const key_base& k) noexcept {
-    return reinterpret_cast<std::uintptr_t>(&k) * 0x9E3779B97F4A7C15;
+    return ((std::uint64_t(1) << (h >> 58)) | (std::uint64_t(1) << (h >> 52 & 63))) & ~form;
   }
 
-  // False: no node at or above has a value for it.
+  // The nearest head that answers; null: none.
+  const node_head* answering() const noexcept {
+    if (lookup & form) return this;
+    return reinterpret_cast<const node_head*>(static_cast<std::uintptr_t>(lookup));
+  }
+  // Of one that answers. False: no node at or above has a value for it.
   bool may_know(const key_base& k) const noexcept {
-    std::uint64_t w = lookup;
-    if ((w & form) == nearest) {
-      if (w == 0) return false;
-      w = reinterpret_cast<const node_head*>(static_cast<std::uintptr_t>(w))->lookup;
-    }
     const std::uint64_t bits = bits_of(k);
-    return (w & bits) == bits || !(w & filter);
+    return (lookup & bits) == bits || (lookup & form) == since;
+  }
+  bool is_value_of(const key_base& k) const noexcept {
+    return (lookup & since) && at<const key_base*>(key_at) == &k;
+  }
+  // The value, of type T.
+  template <class T>
+  const T* value() const noexcept {
+    const std::size_t offset = fits_inside(sizeof(T), alignof(T)) ? inside : at<std::uint32_t>(inside);
+    return reinterpret_cast<const T*>(reinterpret_cast<const char*>(this) + offset);
+  }
+  template <class Field>
+  Field at(std::size_t offset) const noexcept {
+    return *reinterpret_cast<const Field*>(reinterpret_cast<const char*>(this) + offset);
   }
 
   const std::uint64_t lookup;
@@ -161,7 +185,10 @@ class HEED_API context {
   /// wherever one asks, and a hit passes values by eights.
   template <class T>
   const T* value(const key<T>& k) const noexcept {
-    return node_ && node_->may_know(k) ? static_cast<const T*>(find(k)) : nullptr;
+    const node_head* head = node_ ? node_->answering() : nullptr;
+    if (!head) return nullptr;
+    if (head->is_value_of(k)) return head->value<T>();
+    return head->may_know(k) ? static_cast<const T*>(find(*head, k)) : nullptr;
   }
   /// False: err() can never change; true for everything that can be canceled, also once it is. Go says
   /// the same by a nil Done channel.
@@ -212,7 +239,7 @@ class HEED_API context {
   context(node_head* n, const scope* s) noexcept : node_(n), scope_(s) {}
   static void retain(node_head* n) noexcept;
   static void release(node_head* n) noexcept;
-  const void* find(const key_base& k) const noexcept;
+  static const void* find(const node_head& from, const key_base& k) noexcept;
 
   node_head* node_ = nullptr;  // null: background()
   const scope* scope_ = &never_ending;

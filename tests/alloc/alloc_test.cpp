@@ -113,6 +113,13 @@ TEST(Allocs, PerOperation) {
               EXPECT_EQ(*c.value(number), 1);
             }),
             1);
+  heed::context chain = parent;
+  for (int i = 0; i < 40; ++i) {  // also where an index is laid down
+    EXPECT_EQ(allocations([&] { chain = heed::with_value(chain, number, i); }), 1);
+    EXPECT_EQ(
+        allocations([&] { static_cast<void>(chain.value(number)), static_cast<void>(chain.value(third)); }),
+        0);
+  }
   EXPECT_EQ(allocations([&parent] { static_cast<void>(heed::without_cancel(parent)); }), 1);
   EXPECT_EQ(allocations([&parent] { auto c = heed::merge(parent, heed::background()); }), 1);
   const auto one = heed::with_value(heed::with_value(parent, number, 1), wide_key, wide{});

@@ -7,6 +7,9 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstddef>
+#include <deque>
+#include <string>
 #include <thread>
 
 using namespace std::chrono_literals;
@@ -203,4 +206,30 @@ TEST(Tree, OnlyWhatHasAMergeBelowIsMarked) {
   EXPECT_FALSE(marked(beside));
   EXPECT_FALSE(marked(merged.ctx));
   EXPECT_FALSE(marked(below.ctx));
+}
+
+// What value() reads without a call is where the header says.
+TEST(Tree, HeadersOfValues) {
+  static constexpr heed::key<int> small_key{"small"};
+  static constexpr heed::key<std::string> text_key{"text"};
+  const auto small = heed::with_value(heed::background(), small_key, 1);
+  const auto text = heed::with_value(small, text_key, "text");
+  const auto& v = static_cast<const heed::value_node&>(*heed::tree::of(small));
+  const auto* head = reinterpret_cast<const char*>(static_cast<const heed::node_head*>(&v));
+  EXPECT_EQ(reinterpret_cast<const char*>(&v.key) - head, std::ptrdiff_t{heed::node_head::key_at});
+  EXPECT_EQ(reinterpret_cast<const char*>(&v.offset) - head, std::ptrdiff_t{heed::node_head::inside});
+  EXPECT_EQ(small.value(small_key), v.storage());
+  EXPECT_EQ(text.value(text_key), static_cast<const heed::value_node&>(*heed::tree::of(text)).storage());
+}
+
+// Most misses are told by the filter in the head, also where keys lie side by side, as a header's do.
+TEST(Tree, FilterTellsMostMisses) {
+  constexpr std::size_t unknown = 1000;
+  std::deque<heed::key<int>> keys;
+  for (std::size_t i = 0; i < unknown + 10; ++i) keys.emplace_back("k");
+  heed::context ctx;
+  for (std::size_t i = 0; i < 10; ++i) ctx = heed::with_value(ctx, keys[unknown / 2 + i], 1);
+  std::size_t passed = 0;
+  for (const auto& k : keys) passed += heed::tree::of(ctx)->may_know(k) ? 1 : 0;
+  EXPECT_LT(passed, unknown / 4) << "a tenth is what two bits of 62 for each key give";
 }
