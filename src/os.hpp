@@ -47,6 +47,10 @@ int start_thread(void (*body)()) noexcept;
 bool at_thread_exit(void (*last)()) noexcept;
 // Lets this thread's timed waits end as exactly as the kernel can.
 void exact_timers() noexcept;
+// The CPU that this thread runs on, or a number that stands for it: a hint, it may be another one by now.
+unsigned cpu() noexcept;
+// How many CPUs there are.
+unsigned cpu_count() noexcept;
 // Identifies the calling thread among the living.
 const void* this_thread() noexcept;
 

@@ -9,9 +9,15 @@
 #include <unistd.h>
 
 #include <fcntl.h>
+#include <sched.h>
+#if __has_include(<sys/rseq.h>)
+#include <sys/rseq.h>
+#define HEED_HAS_RSEQ
+#endif
 #include <cerrno>
 #include <climits>
 #include <csignal>
+#include <cstddef>
 #include <ctime>
 #include <system_error>
 
@@ -205,6 +211,24 @@ bool at_thread_exit(void (*last)()) noexcept {
 
 void exact_timers() noexcept {
   ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);  // nanoseconds; the default of 50 µs is for laptops
+}
+
+unsigned cpu() noexcept {
+#if defined(HEED_HAS_RSEQ)
+  // What the kernel keeps current for restartable sequences (rseq(2)): one load, where sched_getcpu() is a call.
+  if (__rseq_size > 0) {
+    const auto* area = static_cast<const char*>(__builtin_thread_pointer()) + __rseq_offset;
+    return __atomic_load_n(reinterpret_cast<const unsigned*>(area + offsetof(struct rseq, cpu_id_start)),
+                           __ATOMIC_RELAXED);
+  }
+#endif
+  const int number = ::sched_getcpu();
+  return number < 0 ? 0 : static_cast<unsigned>(number);
+}
+
+unsigned cpu_count() noexcept {
+  static const long count = ::sysconf(_SC_NPROCESSORS_ONLN);
+  return count < 1 ? 1 : static_cast<unsigned>(count);
 }
 
 const void* this_thread() noexcept {
