@@ -10,8 +10,6 @@ namespace heed::inline v0 {
 namespace {
 // Long enough to serve the next burst, short enough to be gone when somebody looks.
 constexpr auto patience = std::chrono::milliseconds(250);
-// How often the one that stays for reservations looks whether it may go.
-constexpr auto duty = std::chrono::seconds(2);
 
 // Where this thread is, if it is one of the executor's: in an item, or on its way back from it.
 enum class position : unsigned char { elsewhere, inside, returning };
@@ -38,22 +36,27 @@ bool executor::summon() noexcept {
   return true;
 }
 
-void executor::enqueue(work& w) noexcept {
-  w.next = nullptr;  // and prev stays: a timer's tells whether it is in a wheel
-  (last_ ? last_->next : first_) = &w;
-  last_ = &w;
+void executor::enqueue(work& first, work& last) noexcept {
+  // `prev` stays: a timer's tells whether it is in a wheel.
+  set_next(last, nullptr);
+  if (last_) {
+    set_next(*last_, &first);
+  } else {
+    first_ = &first;
+  }
+  last_ = &last;
 }
 
 void executor::post(work& w) noexcept {
   const locked guard(lock_);
-  enqueue(w);
+  enqueue(w, w);
   summon();  // if that fails, a thread that is busy now will come (X3)
 }
 
-bool executor::try_post(work& w) noexcept {
+bool executor::try_post(work& first, work& last) noexcept {
   const locked guard(lock_);
   if (!summon()) return false;
-  enqueue(w);
+  enqueue(first, last);
   return true;
 }
 
@@ -61,7 +64,11 @@ bool executor::take_out(work& w) noexcept {
   links* before = nullptr;
   for (links* at = first_; at; before = std::exchange(at, at->next)) {
     if (at != &w) continue;
-    (before ? before->next : first_) = w.next;
+    if (before) {
+      set_next(*before, w.next);
+    } else {
+      first_ = w.next;
+    }
     if (last_ == &w) last_ = before;
     return true;
   }
@@ -83,7 +90,7 @@ void executor::reserve() {
   {
     const locked guard(lock_);
     if (threads_ == 0) failed = start();
-    if (failed == 0) ++reserved_;
+    if (failed == 0) reserved_.store(true, std::memory_order_relaxed);
   }
   if (failed == 0) return;
 #if defined(__cpp_exceptions)
@@ -91,11 +98,6 @@ void executor::reserve() {
 #else
   misuse("heed: no thread to run functions");
 #endif
-}
-
-void executor::unreserve() noexcept {
-  const locked guard(lock_);
-  --reserved_;  // the thread that stays for it finds out by itself
 }
 
 void executor::returning() noexcept {
@@ -118,8 +120,8 @@ bool executor::rest() noexcept {
       return true;
     }
     if (clock::now() < until) continue;
-    if (reserved_ > 0 && threads_ == 1) {  // X3
-      until += duty;
+    if (ready() && threads_ == 1) {  // X3
+      until = time_point::max();
       continue;
     }
     --idle_;
@@ -155,6 +157,7 @@ void executor::run() noexcept {
 
 void executor::after_fork_in_child() noexcept {
   threads_ = idle_ = lookers_ = summoned_ = 0;
+  reserved_.store(false, std::memory_order_relaxed);
   ++forks_;
   lock_.unlock();
 }

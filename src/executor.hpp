@@ -5,9 +5,15 @@
 
 #include "sync.hpp"
 
+#include <atomic>
 #include <cstddef>
 
 namespace heed::inline v0 {
+
+// Links an item that is in no wheel any more. release: W4, for who asks just then where a timer is.
+inline void set_next(links& item, links* next) noexcept {
+  std::atomic_ref<links*>(item.next).store(next, std::memory_order_release);
+}
 
 // A thread that is awake and has nothing to run yet is a looker, and so is one that has announced its return from an
 // item: it waits for nothing but locks of ours until it looks, which is all that X1 needs. A looker takes an item, and
@@ -15,24 +21,28 @@ namespace heed::inline v0 {
 //   X1  While something is queued, there is a looker, or a thread could not be had.
 //   X2  A function that blocks holds none of the others back, and a burst of short ones is run by few threads, as
 //       only one is being started at a time.
-//   X3  While something is reserved there is a thread; so what is queued when none can be had will run, unless that
+//   X3  From the first reserve() on there is a thread; so what is queued when none can be had will run, unless that
 //       thread waits for it: who does so asks for another one now and then (starving()).
-// A thread that finds nothing for a while goes away. One for the process; never destroyed.
+// A thread that finds nothing for a while goes away, but for the last one of X3. One for the process; never destroyed.
 class executor {
  public:
   constexpr executor() noexcept = default;
 
   void post(work& w) noexcept;
-  // The same, unless nobody looks and no thread can be had: false, and it was not taken.
-  bool try_post(work& w) noexcept;
+  // The same for a chain of items, linked by set_next(), unless nobody looks and no thread can be had: false, and none
+  // was taken.
+  bool try_post(work& first, work& last) noexcept;
   // Takes it back, unless it has begun: false. A step per item that is queued before it.
   bool withdraw(work& w) noexcept;
   // True: something is queued that nobody looks at, and no thread can be had for it just now. For who is about to
   // block this thread until what is queued has run: try again soon.
   bool starving() noexcept;
-  // Throws std::system_error if there is no thread and none can be had.
+  // Has a thread stay for good (X3). Throws std::system_error if there is none and none can be had.
   void reserve();
-  void unreserve() noexcept;
+  // Whether it was reserved already; then reserve() has nothing to do.
+  bool ready() const noexcept {
+    return reserved_.load(std::memory_order_relaxed);  // it tells of nothing but itself
+  }
   // For an item that is over but for its return, and runs nothing foreign any more: the thread that runs it counts as
   // a looker from now on. So who hears of the item's end, and posts, finds this thread on its way back and starts
   // none. The second time, or on a thread that is not the executor's, it does nothing.
@@ -51,7 +61,7 @@ class executor {
  private:
   // All with the lock held. A thread is started under it, so that all others see it there, or see that it cannot be
   // had, and nothing in between.
-  void enqueue(work& w) noexcept;
+  void enqueue(work& first, work& last) noexcept;
   bool take_out(work& w) noexcept;
   // Sees to a looker; false: there is none, and no thread can be had.
   bool summon() noexcept;
@@ -64,10 +74,10 @@ class executor {
   links* first_ = nullptr;
   links* last_ = nullptr;
   std::size_t threads_ = 0;
-  std::size_t idle_ = 0;      // asleep in rest(), not summoned yet
-  std::size_t lookers_ = 0;   // summoned or started, and not busy yet
-  std::size_t summoned_ = 0;  // of the idle: to be taken by whoever wakes
-  std::size_t reserved_ = 0;
+  std::size_t idle_ = 0;                // asleep in rest(), not summoned yet
+  std::size_t lookers_ = 0;             // summoned or started, and not busy yet
+  std::size_t summoned_ = 0;            // of the idle: to be taken by whoever wakes
+  std::atomic<bool> reserved_{false};   // read without the lock
   unsigned forks_ = 0;                  // between the first process and this one
   std::atomic<std::uint32_t> bell_{0};  // a futex: changes at each summons
 };

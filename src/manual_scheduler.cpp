@@ -56,6 +56,7 @@ void manual_scheduler::advance_to(time_point t) {
       const time_point at = std::max(now(), due ? due->when() : target);
       state_->present.store(at.time_since_epoch().count(), std::memory_order_relaxed);
       if (due) {
+        timer_wheel::forget(*due);
         --state_->armed;
         alive = due->expire();
       }

@@ -1,112 +1,97 @@
 #include "timer_wheel.hpp"
 
-#include <algorithm>
-#include <bit>
+#include <limits>
 
 namespace heed::inline v0 {
-namespace {
 
-// All times in their order, also those before the epoch.
-constexpr std::uint64_t epoch = std::uint64_t{1} << 63;
-std::uint64_t number(time_point t) noexcept {
-  return static_cast<std::uint64_t>(t.time_since_epoch().count()) ^ epoch;
-}
-time_point time_of(std::uint64_t n) noexcept {
-  return time_point(duration(static_cast<duration::rep>(n ^ epoch)));
-}
+// In a slot that holds no more than these, next() looks for the earliest; in others it says where the slot starts.
+static constexpr int few = 16;
 
-void push_back(links& list, links& item) noexcept {
-  item.next = &list;
-  item.prev = list.prev;
-  list.prev->next = &item;
-  list.prev = &item;
+void timer_wheel::start(unsigned tag, time_point now) noexcept {
+  next_tag_ = static_cast<std::uint8_t>(tag & low);
+  prev_tag_ = static_cast<std::uint8_t>(tag >> half);
+  at_ = number(now);
+  make_empty(moving_);
+  for (links& list : slots_) make_empty(list);
 }
 
-void take_out(links& item) noexcept {
-  item.prev->next = item.next;
-  item.next->prev = item.prev;
-  item.next = item.prev = nullptr;
-}
-
-}  // namespace
-
-timer_wheel::timer_wheel() noexcept {
-  for (auto& level : slots_) {
-    for (slot& s : level) s.list.next = s.list.prev = &s.list;
-  }
-}
-
-timer_wheel::place timer_wheel::place_of(std::uint64_t when) const noexcept {
-  const std::uint64_t differs = when ^ at_;
-  const int level = differs == 0 ? 0 : (63 - std::countl_zero(differs)) / digit_bits;
-  return {level, static_cast<int>((when >> (level * digit_bits)) & (slots - 1))};
-}
-
-void timer_wheel::insert(timer& t) noexcept {
-  const std::uint64_t when = std::max(number(t.when()), at_);
-  const place p = place_of(when);
-  slot& s = slots_[static_cast<std::size_t>(p.level)][static_cast<std::size_t>(p.digit)];
-  std::uint64_t& used = used_[static_cast<std::size_t>(p.level)];
-  const bool empty = s.list.next == &s.list;  // not the bit, which removal leaves
-  s.first = empty ? when : std::min(s.first, when);
-  used |= std::uint64_t{1} << p.digit;
-  push_back(s.list, t);
-}
-
-void timer_wheel::remove(timer& t) noexcept {
-  if (contains(t)) take_out(t);
+std::uint64_t timer_wheel::start_of(place p) const noexcept {
+  const int shift = p.level * digit_bits;
+  const int above = shift + digit_bits;
+  return (above == 64 ? 0 : at_ >> above << above) | static_cast<std::uint64_t>(p.digit) << shift;
 }
 
 timer_wheel::place timer_wheel::first() noexcept {
-  for (int level = 0; level < levels; ++level) {
-    std::uint64_t& used = used_[static_cast<std::size_t>(level)];
+  while (used_levels_ != 0) {
+    const int level = std::countr_zero(used_levels_);
+    std::uint16_t& used = used_[static_cast<std::size_t>(level)];
     while (used != 0) {
-      const int digit = std::countr_zero(used);
-      const slot& s = slots_[static_cast<std::size_t>(level)][static_cast<std::size_t>(digit)];
-      if (s.list.next != &s.list) return {level, digit};
-      used &= used - 1;
+      const place p{level, std::countr_zero(used)};
+      links& list = list_at(p);
+      if (bare(list.next) != &list) return p;
+      used = static_cast<std::uint16_t>(used & (used - 1));
     }
+    used_levels_ = static_cast<std::uint16_t>(used_levels_ & (used_levels_ - 1));
   }
   return {-1, 0};
 }
 
 timer* timer_wheel::pop(time_point now) noexcept {
-  const std::uint64_t limit = number(now);
+  int steps = std::numeric_limits<int>::max();
+  timer* t = nullptr;
+  do {
+    t = take(number(now), true, steps);
+  } while (!t && busy());  // after 2^31 moves
+  return t;
+}
+
+timer* timer_wheel::take(std::uint64_t limit, bool ordered, int& steps) noexcept {
   for (;;) {
+    while (busy() && steps > 0) {
+      auto& t = static_cast<timer&>(*bare(moving_.next));
+      unlink(t);
+      --steps;
+      if (ordered || number(t.when()) > limit) {
+        insert(t);
+      } else {
+        make_empty(t);
+        return &t;
+      }
+    }
     const place p = first();
-    if (p.level < 0) return nullptr;
-    slot& s = slots_[static_cast<std::size_t>(p.level)][static_cast<std::size_t>(p.digit)];
-    if (s.first > limit) return nullptr;
-    if (p.level == 0) {  // one nanosecond wide: all in it are due at s.first, or were before
-      at_ = std::max(at_, s.first);
-      auto* t = static_cast<timer*>(s.list.next);
-      take_out(*t);
-      return t;
+    if (p.level < 0 || start_of(p) > limit) {
+      at_ = std::max(at_, limit);  // W3
+      return nullptr;
     }
-    // To the start of the slot, which is not after s.first; what lies in it goes to lower levels (W1, W2 hold).
-    const int shift = p.level * digit_bits;
-    const std::uint64_t above =
-        shift + digit_bits >= 64 ? 0 : at_ >> (shift + digit_bits) << (shift + digit_bits);
-    at_ = above | static_cast<std::uint64_t>(p.digit) << shift;
-    used_[static_cast<std::size_t>(p.level)] &= ~(std::uint64_t{1} << p.digit);
-    links moving;
-    moving.next = s.list.next;
-    moving.prev = s.list.prev;
-    moving.next->prev = moving.prev->next = &moving;
-    s.list.next = s.list.prev = &s.list;
-    while (moving.next != &moving) {
-      auto* t = static_cast<timer*>(moving.next);
-      take_out(*t);
-      insert(*t);
+    links& list = list_at(p);
+    at_ = start_of(p);
+    if (p.level == 0) {  // one nanosecond wide: all in it are due at its start, or were before
+      auto& t = static_cast<timer&>(*bare(list.next));
+      unlink(t);
+      make_empty(t);
+      return &t;
     }
+    // All of the list goes to the end of `moving_`.
+    put(bare(list.next)->prev, moving_.prev);
+    put(bare(moving_.prev)->next, list.next);
+    put(bare(list.prev)->next, tagged(&moving_, next_tag_));
+    put(moving_.prev, list.prev);
+    make_empty(list);
   }
 }
 
 time_point timer_wheel::next() noexcept {
+  if (busy()) return time_of(at_);
   const place p = first();
   if (p.level < 0) return time_point::max();
-  const slot& s = slots_[static_cast<std::size_t>(p.level)][static_cast<std::size_t>(p.digit)];
-  return time_of(s.first);
+  links& list = list_at(p);
+  time_point earliest = time_point::max();
+  int seen = 0;
+  for (links* l = bare(list.next); l != &list; l = bare(l->next)) {
+    if (++seen > few) return time_of(start_of(p));
+    earliest = std::min(earliest, static_cast<timer*>(l)->when());
+  }
+  return earliest;
 }
 
 }  // namespace heed::inline v0

@@ -14,7 +14,7 @@
 //  I6  A callback runs at most once, and never after its destructor has returned (callback.cpp).
 //  I7  Nothing recurses with the tree: walks use the nodes' own links, drops go up in a loop. (Foreign code may: a
 //      value that owns a context whose value owns a context ...)
-//  I8  A deadline fires at or after its time, once (timer_wheel.hpp, default_scheduler.cpp).
+//  I8  A deadline fires at or after its time, once (timer_wheel.hpp, timekeeper.hpp).
 //  I9  Nothing leaks: memory, timer and fd go with the last handle and callback, without waiting for the parent;
 //      parents stay while a descendant needs them. See the two counts below.
 //  I10 Nothing hidden runs: no thread before the first deadline, after_func, group or co_await needs it.

@@ -216,6 +216,38 @@ TEST(ProcessDeathTest, ForkedChildUsesContexts) {
   });
 }
 
+// Case 29: while other threads arm and disarm. What was armed in the parent fires in the child, once it arms one itself.
+TEST(ProcessDeathTest, ForkWhileOthersArm) {
+  if (under_tsan || under_asan) return;
+  expect_exit_0([] {
+    std::atomic<bool> over{false};
+    std::vector<std::jthread> others;
+    for (int i = 0; i < 3; ++i) {
+      others.emplace_back([&over, i] {
+        while (!over) heed::with_timeout(heed::background(), i * 10us).cancel();
+      });
+    }
+    for (int round = 0; round < 30; ++round) {
+      const auto inherited = heed::with_timeout(heed::background(), 5ms);
+      const pid_t child = ::fork();
+      if (child == 0) {
+        ::alarm(60);
+        heed::with_timeout(heed::background(), 1h).cancel();
+        inherited.ctx.wait();
+        if (heed::clock::now() < *inherited.ctx.deadline()) std::_Exit(1);
+        heed::with_timeout(heed::background(), 1ms).ctx.wait();
+        std::_Exit(0);
+      }
+      int status = 0;
+      ::waitpid(child, &status, 0);
+      if (status != 0) std::_Exit(2);
+    }
+    over = true;
+    others.clear();
+    std::exit(0);
+  });
+}
+
 // Case 29: a function forks, and the child returns from it into heed's thread, the only one it has.
 TEST(ProcessDeathTest, ForkInsideAFunction) {
   if (under_tsan || under_asan) return;

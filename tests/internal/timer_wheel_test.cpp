@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 #include <random>
+#include <set>
 
 namespace {
 
@@ -175,4 +176,52 @@ TEST(TimerWheel, BeforeTheEpoch) {
     b.expect_same_due(at(t));
   }
   EXPECT_TRUE(b.sorted.empty());
+}
+
+// As the thread that keeps time does it: in any order, with few moves at a time; none early, none twice, none lost.
+TEST(TimerWheel, PopAnyInSmallSteps) {
+  for (int round = 0; round < 60; ++round) {
+    const unsigned seed = std::random_device{}();
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937_64 random(seed);
+    heed::timer_wheel wheel(seed % heed::timer_wheel::tags);
+    std::deque<plain_timer> storage;
+    std::set<heed::timer*> waiting;
+    std::int64_t now = 1'000'000;
+    for (int step = 0; step < 400; ++step) {
+      for (auto n = random() % 20; n > 0; --n) {
+        auto& t = storage.emplace_back(at(now + static_cast<std::int64_t>(random() >> (random() % 40 + 23))));
+        wheel.insert(t);
+        waiting.insert(&t);
+      }
+      if (!waiting.empty() && random() % 2) {
+        heed::timer* t = *waiting.begin();
+        wheel.remove(*t);
+        waiting.erase(t);
+      }
+      now += static_cast<std::int64_t>(random() >> (random() % 40 + 24));
+      do {
+        int moves = static_cast<int>(random() % 4 + 1);
+        while (heed::timer* t = wheel.pop_any(at(now), moves)) {
+          ASSERT_LE(t->when(), at(now)) << "early";
+          ASSERT_EQ(waiting.erase(t), 1U) << "twice";
+          ASSERT_EQ(heed::timer_wheel::tag_of(*t), seed % heed::timer_wheel::tags);
+          if (random() % 2) {
+            heed::timer_wheel::forget(*t);
+          } else {
+            heed::timer_wheel::remove(*t);
+          }
+          ASSERT_EQ(heed::timer_wheel::tag_of(*t), heed::timer_wheel::none);
+        }
+        if (wheel.busy()) {
+          ASSERT_LE(wheel.next(), at(now)) << "would not come again";
+        }
+      } while (wheel.busy());
+      for (const heed::timer* t : waiting) {
+        ASSERT_GT(t->when(), at(now)) << "overdue";
+        ASSERT_LE(wheel.next(), t->when()) << "would sleep too long";
+        ASSERT_EQ(heed::timer_wheel::tag_of(*t), seed % heed::timer_wheel::tags);
+      }
+    }
+  }
 }

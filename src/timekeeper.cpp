@@ -1,0 +1,137 @@
+#include "timekeeper.hpp"
+
+#include <heed/error.hpp>
+
+#include "default_scheduler.hpp"
+#include "executor.hpp"
+
+#include <algorithm>
+#include <system_error>
+#include <utility>
+
+namespace heed::inline v0 {
+
+constinit std::array<timekeeper::shard, timekeeper::count> timekeeper::shards_{};
+
+namespace {
+
+// How many are fired, and how many are moved within the wheel, while a shard's lock is held: others wait that long.
+constexpr std::size_t batch = 64;
+constexpr int moves = 128;
+
+// This is the thread that keeps time: the one that a fork from a callback brings into the child.
+thread_local constinit bool keeps_time = false;
+
+}  // namespace
+
+void timekeeper::prepare(unsigned index) {
+  process_scheduler::prepare_for_fork();  // before any lock is taken
+  const locked guard(starting_);
+  if ((made_.load(std::memory_order_relaxed) >> index & 1) == 0) {
+    shard& s = shards_[index];
+    const locked other(s.lock);
+    s.wheel.start(index, clock::now());
+    s.visit_by(time_point::max());
+    made_.fetch_or(std::uint64_t{1} << index, std::memory_order_release);  // all that
+  }
+  if (running_.load(std::memory_order_relaxed)) return;
+  if (const int failed = os::start_thread([] { the_process_scheduler().time().run(); })) {
+#if defined(__cpp_exceptions)
+    throw std::system_error(failed, std::system_category(), "heed: no thread for deadlines");
+#else
+    static_cast<void>(failed);
+    misuse("heed: no thread for deadlines");
+#endif
+  }
+  running_.store(true, std::memory_order_relaxed);  // it tells of nothing but itself
+}
+
+void timekeeper::ring(time_point when) noexcept {
+  bell_.fetch_add(1, std::memory_order_seq_cst);  // T4
+  const time_point asleep(duration(asleep_until_.load(std::memory_order_seq_cst)));
+  if (when < asleep) os::wake_one(bell_);
+}
+
+bool timekeeper::serve(shard& s) noexcept {
+  timer* due[batch];
+  std::size_t n = 0;
+  bool more = true;
+  {
+    const locked guard(s.lock);
+    int steps = moves;
+    const time_point present = clock::now();  // I8
+    while (n < batch) {
+      timer* t = s.wheel.pop_any(present, steps);
+      if (!t) {
+        more = s.wheel.busy();
+        break;
+      }
+      if (!t->expire()) continue;  // T2
+      timer_wheel::forget(*t);
+      due[n++] = t;
+    }
+    more = more || n != 0;
+    // We come again at once: nobody needs to ring.
+    s.visit_by(more ? time_point::min() : s.wheel.next());
+  }
+  // What is foreign runs elsewhere: a slow callback must not hold up the other deadlines.
+  work* first = nullptr;
+  work* last = nullptr;
+  for (std::size_t i = 0; i < n; ++i) {
+    timer& t = *due[i];
+    if (!t.turn()) continue;
+    set_next(t, nullptr);
+    if (last) set_next(*last, &t);
+    last = &t;
+    if (!first) first = &t;
+  }
+  if (first && !callbacks_.try_post(*first, *last)) {
+    while (first) std::exchange(first, static_cast<work*>(first->next))->run();
+  }
+  return more;
+}
+
+void timekeeper::run() noexcept {
+  os::exact_timers();
+  keeps_time = true;
+  // T3: what was armed while no thread ran, in a process that has forked this one, too.
+  each_made([](shard& s) {
+    const locked guard(s.lock);
+    s.visit_by(time_point::min());
+  });
+  for (;;) {
+    const std::uint32_t heard = bell_.load(std::memory_order_seq_cst);  // T4
+    time_point next = time_point::max();
+    bool more = false;
+    each_made([&](shard& s) {
+      if (s.visited_by() <= clock::now()) more |= serve(s);
+      next = std::min(next, s.visited_by());
+    });
+    if (more || next <= clock::now()) continue;
+    asleep_until_.store(next.time_since_epoch().count(), std::memory_order_seq_cst);
+    if (bell_.load(std::memory_order_seq_cst) == heard) os::wait_until(bell_, heard, next);
+    // relaxed: who does not see it yet, wakes for nothing.
+    asleep_until_.store(time_point::min().time_since_epoch().count(), std::memory_order_relaxed);
+  }
+}
+
+void timekeeper::before_fork() noexcept {
+  starting_.lock();
+  each_made([](shard& s) { s.lock.lock(); });
+}
+
+void timekeeper::after_fork_in_parent() noexcept {
+  each_made([](shard& s) { s.lock.unlock(); });
+  starting_.unlock();
+}
+
+void timekeeper::after_fork_in_child() noexcept {
+  running_.store(keeps_time, std::memory_order_relaxed);
+  each_made([](shard& s) {
+    s.visit_by(keeps_time ? time_point::min() : time_point::max());  // T3
+    s.lock.unlock();
+  });
+  starting_.unlock();
+}
+
+}  // namespace heed::inline v0
