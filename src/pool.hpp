@@ -11,7 +11,8 @@
 #include <cstdint>
 #include <new>
 
-// Under sanitizers it is off, as it would hide from them who touches what is free; but its own tests want it there.
+// Under sanitizers it is off, as it would hide from them who touches what is free; but its own tests want it there. And
+// those that count allocations want each block from operator new.
 #if defined(__has_feature)
 #define HEED_POOL_HAS_FEATURE(name) __has_feature(name)
 #else
@@ -30,6 +31,8 @@ namespace heed::inline v0::pool {
 
 #if defined(HEED_POOL_ALWAYS)
 inline constexpr bool on = true;
+#elif defined(HEED_POOL_OFF)
+inline constexpr bool on = false;
 #elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||                     \
     HEED_POOL_HAS_FEATURE(address_sanitizer) || HEED_POOL_HAS_FEATURE(thread_sanitizer) || \
     HEED_POOL_HAS_FEATURE(memory_sanitizer)
