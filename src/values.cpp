@@ -73,13 +73,30 @@ const void* find_in(const value_index& i, const key_base& k) noexcept {
   return nullptr;
 }
 
-// From an index up to the end of its run.
-const void* find_in_indexes(const value_index* i, const key_base& k) noexcept {
+// From `first` up to the end of its run.
+const void* find_in_run(const value_node& first, const key_base& k, const node*& beyond) noexcept {
   const std::uint64_t bits = node_head::bits_of(k);
-  for (; i; i = i->block_before) {
+  const value_index* i = is_late(first) ? static_cast<const late_value&>(first).last : nullptr;
+  if (passes(first.lookup, bits)) {
+    const node* n = &first;
+    for (std::size_t steps = first.position % length; steps > 0; --steps) {
+      auto& v = static_cast<const value_node&>(*n);
+      if (v.key == &k) return v.storage();
+      n = v.parent;
+      if (steps > 1 && n->lookup & node_head::form) [[likely]]
+        continue;  // a jump, not a conditional move
+      n = lookup_at(n);
+    }
+    beyond = n;
+    if (first.position < length) return nullptr;
+    if (!i) i = &static_cast<const indexed_value*>(n)->index;
+  }  // else, if there is no `i`: neither here nor beyond (V2)
+  for (const value_index* above; i; i = above) {
+    above = i->block_before;
+    beyond = i->beyond;
     if (!passes(i->block[word_of(k)], bits)) continue;
-    for (const value_index* eight = i; eight != i->block_before; eight = eight->before) {
-      if (const void* found = find_in(*eight, k)) return found;
+    for (; i != above; i = i->before) {
+      if (const void* found = find_in(*i, k)) return found;
     }
   }
   return nullptr;
@@ -166,31 +183,37 @@ const node* lookup_above(const node* n) noexcept {
   }
 }
 
-const void* context::find(const node_head& from, const key_base& k) noexcept {
-  const std::uint64_t bits = node_head::bits_of(k);
-  for (const node* n = static_cast<const node*>(&from); n;) {  // I7
-    if (n->what != kind::value) {
-      if (const void* found = ask(*n, k)) return found;
-      n = lookup_above(n);
-      continue;
+// The whole way. Not inline: so find() needs no stack for what is frequent.
+[[gnu::noinline]] static const void* find_from(const node* n, const key_base& k) noexcept {
+  while (n) {  // I7
+    const node* beyond = nullptr;
+    const void* found = nullptr;
+    if (n->what == kind::value) {
+      found = find_in_run(static_cast<const value_node&>(*n), k, beyond);
+    } else {
+      found = ask(*n, k);
+      beyond = lookup_above(n);
     }
-    auto& nearest = static_cast<const value_node&>(*n);
-    const bool noted = passes(nearest.lookup, bits);
-    if (!noted && !is_late(nearest)) return nullptr;  // V2: nor beyond
-    const value_index* i = is_late(nearest) ? static_cast<const late_value&>(nearest).last : nullptr;
-    if (noted) {
-      for (std::size_t steps = nearest.position % length; steps > 0; --steps) {
-        auto& v = static_cast<const value_node&>(*n);
-        if (v.key == &k) return v.storage();
-        n = lookup_at(v.parent);
-      }
-      if (nearest.position < length) continue;  // n lies beyond
-      if (!i) i = index_of(static_cast<const value_node&>(*n));
-    }
-    if (const void* found = find_in_indexes(i, k)) return found;
-    n = i->beyond;
+    if (found) return found;
+    n = beyond;
   }
   return nullptr;
+}
+
+const void* context::find(const node_head& from, const key_base& k) noexcept {
+  if ((from.lookup & node_head::form) == node_head::since) {
+    // Misses below many values: most are told by the filters of the run alone.
+    const std::uint64_t bits = node_head::bits_of(k);
+    const value_index* i = static_cast<const late_value&>(from).last;
+    if (!passes(from.lookup, bits)) {
+      while (!passes(i->block[word_of(k)], bits)) {
+        if (!i->block_before && !i->beyond) return nullptr;
+        if (!i->block_before) break;
+        i = i->block_before;
+      }
+    }
+  }
+  return find_from(static_cast<const node*>(&from), k);
 }
 
 value_node::value_node(const context& parent_context, const key_base& k, const value_type& t,
