@@ -7,6 +7,7 @@ import (
 	"time"
 )
 
+// The compiler sees that x stays 0, and leaves a loop that counts.
 func divide(x int) int {
 	for range 100 {
 		x /= x + 1
