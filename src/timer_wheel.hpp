@@ -127,8 +127,10 @@ inline void timer_wheel::insert(timer& t) noexcept {
   const int level = (63 - std::countl_zero((when ^ at_) | 1)) / digit_bits;
   const int digit = static_cast<int>(when >> (level * digit_bits)) & (slots - 1);
   std::uint16_t& used = used_[static_cast<std::size_t>(level)];
-  used = static_cast<std::uint16_t>(used | 1U << digit);
-  used_levels_ = static_cast<std::uint16_t>(used_levels_ | 1U << level);
+  if ((used >> digit & 1) == 0) {  // mostly it is there already: two stores less before the unlock
+    used = static_cast<std::uint16_t>(used | 1U << digit);
+    used_levels_ = static_cast<std::uint16_t>(used_levels_ | 1U << level);
+  }
   push_back(list_at({level, digit}), t);
 }
 
