@@ -16,42 +16,51 @@ enum running : std::uint32_t { idle, busy, awaited, over };  // callback_base::r
 enum function_state : std::uint32_t { waiting, fired, stopped, abandoned };  // pending_function::state_
 }  // namespace
 
-void tree::push(cancel_node& n, callback_base& c) noexcept {
-  if (!n.callbacks) {
-    c.next_ = c.prev_ = n.callbacks = &c;
+void tree::push(shard& s, callback_base& c) noexcept {
+  if (!s.callbacks) {
+    c.next_ = c.prev_ = s.callbacks = &c;
     return;
   }
-  c.next_ = n.callbacks;
+  c.next_ = s.callbacks;
   c.prev_ = c.next_->prev_;
   c.prev_->next_ = c.next_->prev_ = &c;
 }
 
-void tree::take(cancel_node& n, callback_base& c) noexcept {
+void tree::take(shard& s, callback_base& c) noexcept {
   if (c.next_ == &c) {
-    n.callbacks = nullptr;
+    s.callbacks = nullptr;
   } else {
     c.next_->prev_ = c.prev_;
     c.prev_->next_ = c.next_;
-    if (n.callbacks == &c) n.callbacks = c.next_;
+    if (s.callbacks == &c) s.callbacks = c.next_;
   }
   c.next_ = nullptr;
 }
 
+// The next one of a shard to run, marked so; null: no more.
+callback_base* tree::take_next(cancel_node& n, unsigned number, bool& gone) noexcept {
+  shard& s = lock_shard(n, number);
+  const locked guard(s.lock, locked::already);
+  callback_base* c = s.callbacks;
+  if (!c) return nullptr;
+  take(s, *c);
+  start_holding(n, s);
+  if (!c->detached_) {
+    c->gone_ = &gone;
+    c->runner_ = os::this_thread();
+    c->running_.store(busy, std::memory_order_relaxed);  // the lock publishes it
+  }
+  return c;
+}
+
 void tree::run_callbacks(cancel_node& n) noexcept {
   if ((n.word.load(std::memory_order_relaxed) & word::hooks) == 0) return;
-  for (;;) {
-    callback_base* c = nullptr;
+  for (unsigned number = 0; number < shard_count(n);) {
     bool gone = false;
-    {
-      const locked guard(n.lock);
-      c = n.callbacks;
-      if (!c) return;
-      take(n, *c);
-      if (!c->detached_) {
-        c->gone_ = &gone;
-        c->runner_ = os::this_thread();
-        c->running_.store(busy, std::memory_order_relaxed);  // the lock publishes it
-      }
+    callback_base* c = take_next(n, number, gone);
+    if (!c) {
+      ++number;
+      continue;
     }
     const bool detached = c->detached_;
     c->function_(*c, callback_base::event::fire);  // I5
@@ -61,13 +70,13 @@ void tree::run_callbacks(cancel_node& n) noexcept {
   }
 }
 
-callback_base* tree::take_detached(cancel_node& n) noexcept {
-  callback_base* taken = nullptr;
-  callback_base* end = n.callbacks ? n.callbacks->prev_ : nullptr;
-  for (callback_base* c = n.callbacks; c;) {
+callback_base* tree::take_detached(cancel_node& n, shard& s, callback_base* taken) noexcept {
+  callback_base* end = s.callbacks ? s.callbacks->prev_ : nullptr;
+  for (callback_base* c = s.callbacks; c;) {
     callback_base* following = c == end ? nullptr : c->next_;
     if (c->detached_) {
-      take(n, *c);
+      take(s, *c);
+      start_holding(n, s);
       c->prev_ = std::exchange(taken, c);  // next_ stays null: it is on no list
     }
     c = following;
@@ -85,35 +94,45 @@ void tree::tell_abandoned(callback_base* list) noexcept {
 bool callback_base::enlist(const context& ctx) noexcept {
   cancel_node* n = node_of(tree::scope_of(ctx));
   if (!n || ctx.done()) return false;
-  const locked guard(n->lock);
+  unsigned number = 0;
+  shard& s = lock_for_new(*n, number);
+  const locked guard(s.lock, locked::already);
   if (!open(*n)) return false;
   owner_ = n;
-  hold(*n);
-  tree::push(*n, *this);
+  shard_ = static_cast<std::uint8_t>(number);
+  tree::push(s, *this);
   return true;
 }
 
+// Until it is taken off the list, it keeps its owner by being there; afterwards by a hold (L1).
 bool callback_base::unlist() noexcept {
-  const locked guard(owner_->lock);
-  if (!next_) return false;
-  tree::take(*owner_, *this);
+  cancel_node& n = *owner_;
+  bool was_last_orphan = false;
+  {
+    shard& s = lock_shard(n, shard_);
+    const locked guard(s.lock, locked::already);
+    if (!next_) return false;
+    tree::take(s, *this);
+    was_last_orphan = s.orphan && s.empty();
+    if (was_last_orphan) s.orphan = false;
+  }
+  owner_ = nullptr;
+  if (was_last_orphan) drop(&n);
   return true;
 }
 
 void callback_base::retire() noexcept {
-  if (!owner_) return;
-  if (!unlist()) {
-    // It runs, or has run. runner_ and gone_ were written under the lock that unlist() took.
-    std::uint32_t state = running_.load(std::memory_order_acquire);
-    if (state != over && runner_ == os::this_thread()) {
-      *gone_ = true;  // inside its own call
-    } else {
-      while (state != over) {
-        // acquire: what the callback wrote. The waiter's mark and the value that futex compares are one word.
-        if (state == awaited || running_.compare_exchange_strong(state, awaited, std::memory_order_acquire)) {
-          os::wait(running_, awaited);
-          state = running_.load(std::memory_order_acquire);
-        }
+  if (!owner_ || unlist()) return;
+  // It runs, or has run. runner_ and gone_ were written under the lock that unlist() took.
+  std::uint32_t state = running_.load(std::memory_order_acquire);
+  if (state != over && runner_ == os::this_thread()) {
+    *gone_ = true;  // inside its own call
+  } else {
+    while (state != over) {
+      // acquire: what the callback wrote. The waiter's mark and the value that futex compares are one word.
+      if (state == awaited || running_.compare_exchange_strong(state, awaited, std::memory_order_acquire)) {
+        os::wait(running_, awaited);
+        state = running_.load(std::memory_order_acquire);
       }
     }
   }
@@ -127,20 +146,30 @@ void callback_base::forget() noexcept {
 pending_function::pending_function(handler h) noexcept
     : callback_base(&pending_function::on_event, true), work(&pending_function::on_step), handler_(h) {}
 
+void* pending_function::take(std::size_t bytes) {
+  return pool::take(bytes);
+}
+
+void pending_function::give(void* room, std::size_t bytes) noexcept {
+  pool::give(room, bytes);
+}
+
 void pending_function::retain() noexcept {
   count_.fetch_add(1, std::memory_order_relaxed);  // relaxed: the caller has one already
 }
 
 void pending_function::release() noexcept {
+  // Alone with it, nobody can make more counts. acquire: what all others did with theirs.
+  const bool alone = count_.load(std::memory_order_acquire) == 1;
   // release/acquire: the one who frees it sees what all others did.
-  if (count_.fetch_sub(1, std::memory_order_acq_rel) == 1) handler_(*this, action::free);
+  if (alone || count_.fetch_sub(1, std::memory_order_acq_rel) == 1) handler_(*this, action::free);
 }
 
 // F is gone for good, run or not: the scheduler need not stand ready for it.
 void pending_function::let_go() noexcept {
   handler_(*this, action::destroy);
   scheduler_->unreserve();
-  scheduler_use::remove(*scheduler_);
+  if (scheduler_ != &default_scheduler()) scheduler_use::remove(*scheduler_);  // that one is never destroyed
 }
 
 void pending_function::start(const context& ctx, scheduler* on) {
@@ -163,7 +192,7 @@ void pending_function::start(const context& ctx, scheduler* on) {
   scheduler_ = on ? on : &scheduler_of(tree::of(ctx));
   scheduler_->reserve();  // may throw
   failed.f = nullptr;
-  scheduler_use::add(*scheduler_);
+  if (scheduler_ != &default_scheduler()) scheduler_use::add(*scheduler_);
   if (enlist(ctx)) return;
   state_.store(fired, std::memory_order_relaxed);  // nobody else has it
   scheduler_->post(*this);
@@ -172,23 +201,19 @@ void pending_function::start(const context& ctx, scheduler* on) {
 // The state decides between firing, stop() and abandonment: whoever changes it from `waiting` disposes of F. The
 // registration's count goes with the place on the list: to whoever takes it off.
 bool pending_function::stop() noexcept {
-  // F's end may take away the stop_func that we were called through.
-  struct keep {
-    pending_function* f;
-    explicit keep(pending_function* p) noexcept : f(p) { f->retain(); }
-    keep(const keep&) = delete;
-    keep& operator=(const keep&) = delete;
-    ~keep() { f->release(); }
-  } const guard(this);
   std::uint32_t state = waiting;
   // acquire/release: F's construction, and its destruction below, are ordered with the other deciders.
   if (!state_.compare_exchange_strong(state, stopped, std::memory_order_acq_rel)) {
     return state == abandoned && state_.compare_exchange_strong(state, stopped, std::memory_order_acq_rel);
   }
-  const bool taken = unlist();
-  forget();
+  // F's end may take away the stop_func that we were called through: we keep the registration's count until then, or,
+  // where somebody else has taken it off the list and drops that, one of our own.
+  if (!unlist()) {
+    retain();
+    forget();
+  }
   let_go();
-  if (taken) release();
+  release();
   return true;
 }
 

@@ -12,23 +12,27 @@
 //     below it. The other one is in its first phase then, runs nothing foreign, holds no lock while it waits, and
 //     waits itself only for walks further down. So the waiting ends (I3, without a deadlock).
 //   - The child is being destroyed: it has no children, and nobody can see it.
+// A walk touches a child for the last time when it exchanges its word, unless it has pinned it before: what nothing
+// hangs on may be freed right then (L4).
 // So that no such root is missed, a node stays on its parent's list until it is settled, whoever drops it.
 // A merge has two parent scopes, so two walks may meet it. Those take turns, by a lock of their own: merge.cpp.
 // What is linked later meets a done parent: open() decides between the two by the parent's word, see there.
 //
 // Nothing is allocated (I11) and nothing recurses (I7): a node that was taken off a list is linked into the walk
 // by its own `next`, and pinned by a hold until the second phase has passed it.
+#include "default_scheduler.hpp"
 #include "tree.hpp"
 
+#include <algorithm>
+#include <array>
 #include <utility>
 
 namespace heed::inline v0 {
 namespace {
 
-// How many children are taken in one go while their parent's lock is held: others wait that long at most.
-constexpr int batch = 64;
-
-constexpr std::uint32_t decided = word::verdict | word::claimed;
+constexpr std::uint64_t decided = word::verdict | word::claimed;
+// Who ends a node with one of these in its word has something to do after its verdict: it pins the node first.
+constexpr std::uint64_t busy = word::hooks | word::has_fd | word::waiters;
 
 // live -> claimed; not won: somebody else decided. As long as it exists, the one who won may turn() the node: where
 // a merge hangs below, it holds the merges' lock. Who may not wait for that finds it `open` at the worst.
@@ -36,7 +40,7 @@ class claim {
  public:
   enum class patience { waits, tries };
   explicit claim(cancel_node& n, patience p = patience::waits) noexcept {
-    std::uint32_t w = n.word.load(std::memory_order_relaxed);
+    std::uint64_t w = n.word.load(std::memory_order_relaxed);
     while ((w & decided) == 0) {
       if ((w & word::merged) && !locked_) {
         if (p == patience::waits) {
@@ -46,7 +50,7 @@ class claim {
         }
         locked_ = true;
       }
-      // acquire: what the previous owner of cause and place wrote (a deadline's, at birth) comes before ours. M2:
+      // acquire: what the previous owner of the cause wrote (a deadline's, at birth) comes before ours. M2:
       // who succeeds on a word without `merged` was first.
       if (n.word.compare_exchange_weak(w, w | word::claimed, std::memory_order_acquire,
                                        std::memory_order_relaxed)) {
@@ -74,35 +78,61 @@ void await_verdict(cancel_node& n) noexcept {
   if (word::await(n, word::verdict) & word::closing) n.close();
 }
 
-// The word of a node that ends as `verdict`, having had `w`. Sleepers are woken by who writes it.
-std::uint32_t ended(std::uint32_t w, std::uint32_t verdict) noexcept {
-  return (w & ~(word::claimed | word::waiters)) | verdict | ((w & word::has_fd) ? word::closing : 0);
+// The word of a node that ends as `verdict`, having had `w`. `from`: what the pointer is to be. Sleepers are woken by
+// who writes it.
+std::uint64_t ended(std::uint64_t w, std::uint64_t verdict, std::uint64_t from) noexcept {
+  return (w & word::flags & ~(word::claimed | word::waiters)) | verdict | from |
+         ((w & word::has_fd) ? word::closing : 0);
 }
 
-// claimed -> done; without anything on its lists it is settled in the same step.
-void publish(cancel_node& n, errc verdict) noexcept {
-  std::uint32_t w = n.word.load(std::memory_order_relaxed);
-  std::uint32_t after = 0;
+// claimed -> done; without anything on its lists it is settled in the same step. The caller keeps the node.
+void publish(cancel_node& n, errc verdict, std::uint64_t from) noexcept {
+  std::uint64_t w = n.word.load(std::memory_order_relaxed);
+  std::uint64_t after = 0;
   do {
-    after = ended(w, static_cast<std::uint32_t>(verdict)) | ((w & word::hooks) ? 0 : word::settled);
+    after = ended(w, static_cast<std::uint64_t>(verdict), from) | ((w & word::hooks) ? 0 : word::settled);
     // release: I2 and I4; acquire: the fd of who set has_fd.
   } while (!n.word.compare_exchange_weak(w, after, std::memory_order_acq_rel, std::memory_order_relaxed));
   word::announce(n, w);
 }
 
-enum class turned { whole, open, lost };  // whole: nothing hangs below it, and it needs no second phase
+enum class turned {
+  whole,  // and it may be gone already
+  open,   // something hangs below it, or is left to do: pinned
+  lost,   // somebody else ends it: pinned
+  gone    // it is being destroyed
+};
 
-// live -> done, by the walk of an ancestor that `from` decided. `c` is on no list.
-turned turn_one(cancel_node& c, cancel_node& from, std::uint32_t verdict) noexcept {
-  c.decider = &from;  // only looked at once the word says inherited
-  std::uint32_t w = c.word.load(std::memory_order_relaxed);
+// live -> done, by the walk of an ancestor that `from` decided. `c` has just been taken off a list, whose lock is
+// held, or is pinned.
+turned turn_one(cancel_node& c, cancel_node& from, std::uint64_t verdict) noexcept {
+  const std::uint64_t source = word::inherited | word::pointing(&from);
+  const bool always_pinned = c.what != kind::cancel;
+  bool pinned = false;
+  std::uint64_t w = c.word.load(std::memory_order_relaxed);
   do {
+    if (!pinned && (always_pinned || (w & (busy | decided)))) {
+      if (!try_hold(c)) return turned::gone;
+      pinned = true;
+    }
     if (w & decided) return turned::lost;
-    // release: the decider, and all before the cancel (I2, I4); acquire: the fd of who set has_fd.
-  } while (!c.word.compare_exchange_weak(w, ended(w, verdict) | word::inherited, std::memory_order_acq_rel,
+    // release: all before the cancel, and its cause (I2, I4); acquire: the fd of who set has_fd. L4: unpinned, this
+    // is the last touch.
+  } while (!c.word.compare_exchange_weak(w, ended(w, verdict, source), std::memory_order_acq_rel,
                                          std::memory_order_relaxed));
+  if (!pinned) return turned::whole;
   word::announce(c, w);
-  return (w & word::hooks) || c.what == kind::deadline ? turned::open : turned::whole;
+  return turned::open;
+}
+
+// Has the processor fetch what a walk will write to next.
+void fetch(const cancel_node* c) noexcept {
+  __builtin_prefetch(c, 1);
+}
+void fetch(const chunk* c) noexcept {
+  if (!c) return;
+  __builtin_prefetch(c, 1);
+  __builtin_prefetch(reinterpret_cast<const char*>(c) + 64, 1);
 }
 
 // The first phase: everything below a root that has just been decided.
@@ -114,63 +144,105 @@ class walk {
     cancel_node* at = &root;
     turn_below(*at);
     for (at = first_; at; at = at->next) {
-      if (!at->lost) turn_below(*at);
+      if ((at->hung.load(std::memory_order_relaxed) & node::lost) == 0) turn_below(*at);
     }
-    root.children = first_;  // its own list is empty for good; the second phase starts here
+    keep_found(root, first_);
   }
 
  private:
   void turn_below(cancel_node& n) noexcept {
     if ((n.word.load(std::memory_order_relaxed) & word::hooks) == 0) return;
-    for (bool more = true; more;) {
-      cancel_node* lost = nullptr;
-      cancel_node* tethers = nullptr;
-      {
-        const locked guard(n.lock);
-        for (int i = 0; i < batch && n.children; ++i) {
-          cancel_node& c = *n.children;
-          unlink(n, c);
-          // Under the lock the child cannot be freed: its destruction takes this lock first.
-          if (c.what == kind::tether) {
-            if (try_hold(static_cast<tether&>(c).of)) c.next = std::exchange(tethers, &c);
-            continue;
-          }
-          const turned t = turn_one(c, root_, verdict_);
-          if (t == turned::whole || !try_hold(c)) continue;
-          if (t == turned::open) {
-            append(c);
-          } else {
-            c.lost = true;
-            c.next = std::exchange(lost, &c);
-          }
-        }
-        more = n.children != nullptr;
-      }
-      while (lost) {
-        cancel_node& c = *std::exchange(lost, lost->next);
-        if (word::await(c, word::settled) & word::closing) c.close();  // I1
-        append(c);  // for the second phase to let go of it: dropping it here could run foreign code
-      }
-      while (tethers) turn_merge(static_cast<tether&>(*std::exchange(tethers, tethers->next)));
+    for (unsigned number = 0; number < shard_count(n); ++number) {
+      while (turn_some(n, number)) {}
     }
+  }
+
+  // A chunk of the children of one shard: others wait that long at most. True: there may be more.
+  bool turn_some(cancel_node& n, unsigned number) noexcept {
+    cancel_node* lost = nullptr;
+    cancel_node* tethers = nullptr;
+    chunk* emptied = nullptr;
+    bool more = false;
+    {
+      shard& s = lock_shard(n, number);
+      const locked guard(s.lock, locked::already);
+      std::array<cancel_node*, chunk::room> taken;
+      const std::size_t count = take(n, s, taken, emptied);
+      for (std::size_t i = 0; i < count; ++i) {
+        cancel_node& c = *taken[i];
+        if (c.what == kind::tether) {
+          if (try_hold(static_cast<tether&>(c).of)) c.next = std::exchange(tethers, &c);
+          continue;
+        }
+        switch (turn_one(c, root_, verdict_)) {
+          case turned::open: append(c); break;
+          case turned::lost:
+            c.hung.store(c.hung.load(std::memory_order_relaxed) | node::lost, std::memory_order_relaxed);
+            c.next = std::exchange(lost, &c);
+            break;
+          default: break;
+        }
+      }
+      more = !s.children.load(std::memory_order_relaxed).none();
+    }
+    free_chunk(emptied);
+    while (lost) {
+      cancel_node& c = *std::exchange(lost, lost->next);
+      if (word::await(c, word::settled) & word::closing) c.close();  // I1
+      append(c);  // for the second phase to let go of it: dropping it here could run foreign code
+    }
+    while (tethers) turn_merge(static_cast<tether&>(*std::exchange(tethers, tethers->next)));
+    return more;
+  }
+
+  // Takes a whole chunk, or what there is, off a locked shard. Before any of them can be seen to have left, they have
+  // their holds on `n` (L2).
+  static std::size_t take(cancel_node& n, shard& s, std::array<cancel_node*, chunk::room>& taken,
+                          chunk*& emptied) noexcept {
+    const children_of_shard now = s.children.load(std::memory_order_relaxed);
+    std::size_t count = 0;
+    if (cancel_node* only = now.single()) {
+      taken[count++] = only;
+      s.children.store({}, std::memory_order_relaxed);
+    } else if (chunk* newest = now.chunks()) {
+      if (chunk* following = newest->older) {
+        for (cancel_node* c : following->at) fetch(c);
+        fetch(following->older);
+      }
+      count = newest->count;
+      std::copy_n(newest->at, count, taken.begin());
+      s.children.store(children_of_shard::of_chunks(newest->older), std::memory_order_relaxed);
+      emptied = newest;
+    }
+    std::uint32_t riding = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      taken[i]->hung.store(number_of(*taken[i]), std::memory_order_relaxed);
+      riding += rides(*taken[i]);
+    }
+    if (s.orphan && s.empty() && count > 0) {
+      s.orphan = false;
+      // With what that shard had for all of them (L1). The pin of the walk keeps `n`.
+      n.holds.fetch_add(riding - 1, std::memory_order_relaxed);
+    } else if (riding > 0) {
+      n.holds.fetch_add(riding, std::memory_order_relaxed);
+    }
+    return count;
   }
 
   // A merge that was found through its second parent, and is held. This thread holds the merges' lock (M2).
   void turn_merge(tether& t) noexcept {
     merge_node& m = t.of;
     append(t);  // for the second phase to let go of the merge
-    if (cancel_node* above = scope_above(m.parent)) {
-      const locked guard(above->lock);
-      if (m.linked) unlink(*above, m);
-    }
+    leave(m, fate::stays);
     // acquire: only chooses. An inherited merge was turned by an earlier walk, or by this one: M4.
     if (m.word.load(std::memory_order_acquire) & word::inherited) return;
     switch (turn_one(m, root_, verdict_)) {
-      case turned::whole: return;
-      case turned::open: hold(m); return append(m);
+      case turned::open: return append(m);
       case turned::lost:
+        m.hung.store(m.hung.load(std::memory_order_relaxed) | node::lost, std::memory_order_relaxed);
         if (word::await(m, word::settled) & word::closing) m.close();  // I1
-        return;
+        return append(m);
+      default: return;  // it is held, so neither is possible
     }
   }
 
@@ -181,55 +253,99 @@ class walk {
   }
 
   cancel_node& root_;
-  const std::uint32_t verdict_;
+  const std::uint64_t verdict_;
   cancel_node* first_ = nullptr;
   cancel_node* last_ = nullptr;
 };
 
 // The first phase, for a claimed node, while that claim exists. From here on everything below it is done.
-void turn(cancel_node& n, errc verdict) noexcept {
-  publish(n, verdict);
+void turn(cancel_node& n, errc verdict, std::uint64_t from) noexcept {
+  publish(n, verdict, from);
   if (n.word.load(std::memory_order_relaxed) & word::settled) return;
   const walk below(n);
   // release: who waits for it finds everything below done.
-  const std::uint32_t before = n.word.fetch_or(word::settled, std::memory_order_release);
-  if (before & word::waiters) os::wake_all(n.word);
+  const std::uint64_t before = n.word.fetch_or(word::settled, std::memory_order_release);
+  if (before & word::waiters) word::wake_settled(n);
 }
 
 // The first phase of a deadline that has passed, whose cause and place are there since its birth.
 node::outcome turn_deadline(cancel_node& n, claim::patience p) noexcept {
   const claim mine(n, p);
-  if (mine.won()) turn(n, errc::deadline_exceeded);
+  // relaxed: the place is the pointer of a live word, and nobody else writes it now.
+  if (mine.won()) turn(n, errc::deadline_exceeded, n.word.load(std::memory_order_relaxed) & ~word::flags);
   return mine.is();
 }
 
 // The second phase.
 void finish(cancel_node& root) noexcept {
-  cancel_node* next = std::exchange(root.children, nullptr);
+  // relaxed: this thread, or the one that handed the rest of the work to it, wrote the word.
+  const bool had_hooks = (root.word.load(std::memory_order_relaxed) & word::hooks) != 0;
+  cancel_node* next = had_hooks ? take_found(root) : nullptr;
   disarm(root);
   tree::run_callbacks(root);
   while (next) {
     cancel_node& c = *std::exchange(next, next->next);
-    if (!c.lost) {
+    if ((c.hung.load(std::memory_order_relaxed) & node::lost) == 0) {
       disarm(c);
       tree::run_callbacks(c);
       // I3: it leaves the other parent, too, though its children may keep it.
-      if (c.what == kind::merge) leave(static_cast<merge_node&>(c).second);
+      if (c.what == kind::merge) leave(static_cast<merge_node&>(c).second, fate::stays);
     }
     drop(c.what == kind::tether ? &static_cast<tether&>(c).of : &c);
   }
 }
 
+// A pin, for as long as this function works on the node: what it wakes up, or calls, may let go of it.
+struct pin {
+  explicit pin(cancel_node& of) noexcept : n(of) { hold(n); }
+  pin(const pin&) = delete;
+  pin& operator=(const pin&) = delete;
+  ~pin() { drop(&n); }
+  cancel_node& n;
+};
+
+// The same for a node on which nothing hangs, nobody waits, and that heed's own scheduler keeps the time of: without
+// a pin, as it is not touched after its verdict. Not done: it is not such a node, or not any more; then nothing has
+// happened yet that another attempt would not find.
+enum class quick { won, lost, no };
+quick cancel_quickly(cancel_node& n, errc verdict, error& cause, std::uint64_t from) noexcept {
+  const std::uint64_t after = static_cast<std::uint64_t>(verdict) | word::settled | from;
+  // acquire: as for cancel(), where it has ended already.
+  std::uint64_t w = n.word.load(std::memory_order_acquire);
+  if ((w & word::verdict) && (w & word::closing) == 0) return quick::lost;
+  if ((w & word::flags) != 0) return quick::no;
+  if (n.what > kind::deadline || n.is(node::own_scheduler)) return quick::no;
+  // acquire: as in claim.
+  if (!n.word.compare_exchange_strong(w, w | word::claimed, std::memory_order_acquire,
+                                      std::memory_order_relaxed)) {
+    return quick::no;
+  }
+  std::swap(n.cause, cause);  // I2
+  disarm(n);
+  w |= word::claimed;
+  // release: I2 and I4.
+  if (n.word.compare_exchange_strong(w, after, std::memory_order_release, std::memory_order_relaxed))
+    return quick::won;
+  // Somebody has come to wait, or to hang something on it, while it was claimed.
+  const pin keep(n);
+  turn(n, verdict, from);
+  finish(n);
+  return quick::won;
+}
+
 }  // namespace
 
 bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location where) noexcept {
+  const std::uint64_t from = word::at(where);
+  const quick done = cancel_quickly(n, verdict, cause, from);
+  if (done != quick::no) return done == quick::won;
+  const pin keep(n);
   bool won = false;
   {
     const claim mine(n);
     if (mine.won()) {
       std::swap(n.cause, cause);  // I2; the old one goes when nobody waits for us any more (I5)
-      n.place = where;
-      turn(n, verdict);
+      turn(n, verdict, from);
       won = true;
     }
   }
@@ -243,21 +359,32 @@ void expire(deadline_node& n) noexcept {
 
 void inherit(cancel_node& n, cancel_node& from) noexcept {
   // acquire: the cause of the one that decided.
-  const std::uint32_t verdict = from.word.load(std::memory_order_acquire) & word::verdict;
+  const std::uint64_t verdict = from.word.load(std::memory_order_acquire) & word::verdict;
+  cancel_node& decider = decider_of(from);
+  if (n.what == kind::cancel) {  // nobody else has it yet
+    n.word.store(verdict | word::inherited | word::pointing(&decider), std::memory_order_release);
+    return;
+  }
   // Where it is lost, its own deadline or source was first.
-  if (turn_one(n, decider_of(from), verdict) == turned::lost) await_verdict(n);
+  const turned t = turn_one(n, decider, verdict);
+  if (t == turned::lost) await_verdict(n);
+  if (t != turned::gone) drop(&n);  // the pin; the caller has a hold
 }
 
 void disarm(cancel_node& n) noexcept {
-  if (n.what != kind::deadline) return;
-  // release: who finds the flag gone, and nobody else left, sees the verdict, and does not abandon a done node.
-  if ((n.handles.fetch_and(~node::source, std::memory_order_release) & node::source) == 0) return;
+  if (n.what != kind::deadline || !n.is(node::armed)) return;
   auto& d = static_cast<deadline_node&>(n);
-  d.on.disarm(d);
+  d.on().disarm(d);
 }
 
 cancel_node& decider_of(cancel_node& n) noexcept {
-  return (n.word.load(std::memory_order_acquire) & word::inherited) ? *n.decider : n;
+  // acquire: what is at the other end of the pointer.
+  const std::uint64_t w = n.word.load(std::memory_order_acquire);
+  return (w & word::inherited) ? *static_cast<cancel_node*>(word::pointer(w)) : n;
+}
+
+std::source_location place_of(const cancel_node& decider) noexcept {
+  return word::place(decider.word.load(std::memory_order_acquire));
 }
 
 bool deadline_node::on_step(work& w, step s) noexcept {
@@ -287,16 +414,19 @@ void abandon(cancel_node& n) noexcept {
   // canceled meanwhile: that would need one of the handles that are gone.
   cancel_node* first = &n;
   cancel_node* last = &n;
-  n.next = nullptr;
+  n.next = nullptr;  // nothing can end it, so it hangs nowhere
   for (cancel_node* at = first; at;) {
     callback_base* functions = nullptr;
-    if (at->word.load(std::memory_order_acquire) & word::hooks) {
-      const locked guard(at->lock);
-      while (at->children) {
-        cancel_node& entry = *at->children;
-        unlink(*at, entry);
-        const bool tied = entry.what == kind::tether;
-        cancel_node& c = tied ? static_cast<tether&>(entry).of : entry;
+    chunk* emptied = nullptr;
+    const bool hooks = (at->word.load(std::memory_order_acquire) & word::hooks) != 0;
+    for (unsigned number = 0; hooks && number < shard_count(*at); ++number) {
+      shard& s = lock_shard(*at, number);
+      const locked guard(s.lock, locked::already);
+      while (cancel_node* entry = newest_in(s)) {
+        if (chunk* c = take_out(s, *entry)) c->older = std::exchange(emptied, c);
+        taken_off(*at, s, *entry);
+        const bool tied = entry->what == kind::tether;
+        cancel_node& c = tied ? static_cast<tether*>(entry)->of : *entry;
         const std::uint32_t ours = tied ? node::second_up : node::up;
         // acq_rel, as in release_handle(): whoever takes the last of it away goes on.
         const bool unreachable = c.handles.fetch_and(~ours, std::memory_order_acq_rel) == ours;
@@ -307,8 +437,10 @@ void abandon(cancel_node& n) noexcept {
           last = &c;
         }
       }
-      functions = tree::take_detached(*at);
+      functions = tree::take_detached(*at, s, functions);
+      make_orphan(*at, s);
     }
+    while (emptied) free_chunk(std::exchange(emptied, emptied->older));
     tree::tell_abandoned(functions);
     cancel_node* next = at->next;
     if (at != &n) drop(at);

@@ -19,10 +19,27 @@ union immortal_node {  // never destroyed: contexts may be used until the very e
 };
 
 // Hangs a new node under its parent scope, or has it share that scope's end. From here on an ancestor's cancel
-// reaches it.
-void link(cancel_node& n) noexcept {
+// reaches it. It holds its parent, or rides on it, also when this throws std::bad_alloc (L2).
+void link(cancel_node& n) {
   cancel_node* above = scope_above(n.parent);
-  if (above && !link(*above, n)) inherit(n, *above);
+  struct at_end {
+    node* held;
+    ~at_end() {
+      if (held) hold(*held);
+    }
+  } parent{n.parent};
+  if (!above) return;
+  chunk* spare = nullptr;
+  const bool hung = link(*above, n, spare);
+  free_chunk(spare);
+  if (!hung) return inherit(n, *above);
+  if (rides(n)) parent.held = nullptr;
+}
+
+// The memory of a new node is freed again where making it comes to nothing.
+template <class Node, class... Args>
+Node* make(Args&&... args) {
+  return ::new (allocate(sizeof(Node), 0, alignof(Node))) Node(std::forward<Args>(args)...);
 }
 
 // What a new cancelable node under `parent` starts with: the context's handle and the cancel_func's, and that an
@@ -46,80 +63,58 @@ cancel_node::cancel_node(kind k, const context& above, std::uint32_t handle_coun
 cancel_node::cancel_node(kind k, const context& above, std::uint32_t handle_count,
                          std::uint64_t lookup_word) noexcept
     : node(k, tree::of(above), handle_count, lookup_word) {
-  const cancel_node* up_there = scope_above(parent);
-  timed = k != kind::cancel || (up_there && up_there->timed);
-  mixed = up_there && up_there->mixed;
+  if (const cancel_node* up_there = scope_above(parent)) give(up_there->traits & (timed | mixed));
+  if (k != kind::cancel) give(timed);
 }
 
-deadline_node::deadline_node(const context& above, time_point when) noexcept
-    : cancel_node(kind::deadline, above, first_handles(above)), timer(&deadline_node::on_step, when),
-      on(scheduler_of(parent)) {}
+deadline_node::deadline_node(const context& above, time_point when, scheduler& on) noexcept
+    : cancel_node(kind::deadline, above, first_handles(above)), timer(&deadline_node::on_step, when) {
+  if (is(own_scheduler)) ::new (this + 1) scheduler*(&on);
+}
 
-custom_node::custom_node(const context& above, std::size_t align) noexcept
-    : cancel_node(kind::custom, above, first_handles(above) | node::source, lookup_any), alignment(align),
-      beyond(lookup_at(parent)) {}
+scheduler& deadline_node::on() const noexcept {
+  return is(own_scheduler) ? **reinterpret_cast<scheduler* const*>(this + 1) : default_scheduler();
+}
+
+custom_node::custom_node(const context& above, std::size_t bytes, std::size_t align) noexcept
+    : cancel_node(kind::custom, above, first_handles(above) | node::source, lookup_any), size(bytes),
+      alignment(align), beyond(lookup_at(parent)) {}
 
 void* custom_node::storage() noexcept {
   return reinterpret_cast<char*>(this) + extra_offset(sizeof(custom_node), alignment);
 }
 
-cancel_node* node_of(const scope* s) noexcept {
-  // Every scope but never_ending is the base of a cancel_node; only handles see it as const.
-  return s == &never_ending ? nullptr : static_cast<cancel_node*>(const_cast<scope*>(s));
-}
-
-cancel_node* scope_above(const node* parent) noexcept {
-  if (!parent) return nullptr;
-  switch (parent->what) {
-    case kind::value: return node_of(static_cast<const value_node*>(parent)->within);
-    case kind::cancel:
-    case kind::deadline:
-    case kind::merge:
-    case kind::custom: return static_cast<cancel_node*>(const_cast<node*>(parent));
-    default: return nullptr;
-  }
-}
-
 scheduler& scheduler_of(const node* n) noexcept {
-  if (!n || !n->own_scheduler) return default_scheduler();
+  if (!n || !n->is(node::own_scheduler)) return default_scheduler();
   for (; n->parent; n = n->parent) {
-    if (n->what == kind::deadline) return static_cast<const deadline_node*>(n)->on;
+    if (n->what == kind::deadline) return static_cast<const deadline_node*>(n)->on();
   }
   return static_cast<const root_node*>(n)->on;
 }
 
-// Under the lock of n. Either our bit comes first, then the one who publishes the verdict sees it and visits the
-// list after us; or the verdict does, and then we see it. With the bit there already the lock orders the two: a
-// walk takes it after it has published.
+// Under the lock of one of its shards. Either our bit comes first, then the one who publishes the verdict sees it and
+// visits all shards after us; or the verdict does, and then we see it. With the bit there already the lock orders the
+// two: a walk takes it after it has published.
 bool open(cancel_node& n) noexcept {
-  std::uint32_t w = n.word.load(std::memory_order_acquire);
+  std::uint64_t w = n.word.load(std::memory_order_acquire);
   if ((w & (word::verdict | word::hooks)) == 0) w = word::raise(n, word::hooks);
   return (w & word::verdict) == 0;
 }
 
-bool link(cancel_node& above, cancel_node& child) noexcept {
-  const locked guard(above.lock);
-  if (!open(above)) return false;
-  if (!above.children) {
-    child.next = child.prev = above.children = &child;
-  } else {
-    child.next = above.children;
-    child.prev = child.next->prev;
-    child.prev->next = child.next->prev = &child;
+bool link(cancel_node& above, cancel_node& child, chunk*& spare) {
+  bool hung = false;
+  bool live = true;
+  while (live && !hung) {
+    unsigned number = 0;
+    {
+      shard& s = lock_for_new(above, number);
+      const locked guard(s.lock, locked::already);
+      live = open(above);
+      hung = live && put(s, number, child, spare);
+    }
+    if (live && !hung) spare = make_chunk();  // the allocator may be foreign (I5)
   }
-  child.linked = true;
-  return true;
-}
-
-void unlink(cancel_node& above, cancel_node& child) noexcept {
-  child.linked = false;
-  if (child.next == &child) {
-    above.children = nullptr;
-    return;
-  }
-  child.next->prev = child.prev;
-  child.prev->next = child.next;
-  if (above.children == &child) above.children = child.next;
+  return hung;
 }
 
 context todo() noexcept {
@@ -128,58 +123,87 @@ context todo() noexcept {
 }
 
 context background(scheduler& s, std::source_location where) {
-  auto* n = new root_node(s);
+  auto* n = make<root_node>(s);
   track::made(*n, where);
   return tree::make(n, &never_ending);
 }
 
 cancelable with_cancel(const context& parent, std::source_location where) {
-  auto* n = new cancel_node(kind::cancel, parent, first_handles(parent));
-  track::made(*n, where);
-  link(*n);
-  return tree::make(n, where);
-}
-
-cancelable with_deadline(const context& parent, time_point when, error cause, std::source_location where) {
-  const cancel_node* up_there = scope_above(tree::of(parent));
-  // It could never fire first; unless the clock that the other one counts on goes differently.
-  if (const auto earlier = parent.deadline(); earlier && *earlier < when && !up_there->mixed)
-    return with_cancel(parent, where);
-  auto* n = new deadline_node(parent, when);
+  auto* n = make<cancel_node>(kind::cancel, parent, first_handles(parent));
   cancelable made = tree::make(n, where);
   track::made(*n, where);
-  n->cause = std::move(cause);
-  n->place = where;
-  if (parent.done()) {
-    inherit(*n, *scope_above(n->parent));
-  } else if (when <= n->on.now()) {
-    // Before it is linked, so that nothing else can have ended it.
-    n->word.store(static_cast<std::uint32_t>(errc::deadline_exceeded) | word::settled,
-                  std::memory_order_release);
-  } else {
-    if (when != time_point::max()) {
-      // Armed before it is linked: whoever cancels it through its parent then finds a timer to disarm.
-      n->handles.fetch_or(node::source, std::memory_order_relaxed);  // nobody else counts on it yet
-      struct undo {
-        deadline_node* n;
-        ~undo() {
-          if (n) n->handles.fetch_and(~node::source, std::memory_order_relaxed);
-        }
-      } failed{n};
-      n->on.arm(*n, when);  // may throw: `made` then takes the node away (I11)
-      failed.n = nullptr;
-    }
-    link(*n);
-    // Where the parent was done by now, no walk comes along to disarm it.
-    if (n->word.load(std::memory_order_relaxed) & word::inherited) disarm(*n);
-    // A clock that is driven by hand may have passed it before it was armed, and not move again.
-    if (n->own_scheduler && when <= n->on.now()) expire(*n);
-  }
+  if (n->parent) link(*n);
   return made;
 }
 
+namespace {
+
+// with_deadline(), where the time is `now`.
+cancelable until(const context& parent, time_point when, time_point now, scheduler& on, error& cause,
+                 std::source_location where) {
+  const cancel_node* up_there = scope_above(tree::of(parent));
+  // It could never fire first; unless the clock that the other one counts on goes differently.
+  if (up_there && up_there->is(node::timed) && !up_there->is(node::mixed)) {
+    if (const auto earlier = parent.deadline(); earlier && *earlier < when) return with_cancel(parent, where);
+  }
+  const bool own = &on != &default_scheduler();
+  void* memory = allocate(deadline_node::size(own), 0, alignof(deadline_node));
+  auto* n = ::new (memory) deadline_node(parent, when, on);
+  cancelable made = tree::make(n, where);
+  track::made(*n, where);
+  n->cause = std::move(cause);
+  n->word.store(word::at(where), std::memory_order_relaxed);  // nobody else has it yet
+  struct unlinked {                                           // L2, where arm() throws
+    cancel_node* n;
+    ~unlinked() {
+      if (n && n->parent) hold(*n->parent);
+    }
+  } pending{n};
+  if (when <= now && !parent.done()) {
+    // Before it is linked, so that nothing else can have ended it.
+    n->word.store(static_cast<std::uint64_t>(errc::deadline_exceeded) | word::settled | word::at(where),
+                  std::memory_order_release);
+    return made;
+  }
+  if (when != time_point::max() && !parent.done()) {
+    // Armed before it is linked: whoever cancels it through its parent then finds a timer to disarm.
+    n->handles.fetch_or(node::source, std::memory_order_relaxed);  // nobody else counts on it yet
+    n->give(node::armed);
+    struct undo {
+      deadline_node* n;
+      ~undo() {
+        if (!n) return;
+        n->take_away(node::armed);
+        n->handles.fetch_and(~node::source, std::memory_order_relaxed);
+      }
+    } failed{n};
+    on.arm(*n, when);  // may throw: `made` then takes the node away (I11)
+    failed.n = nullptr;
+  }
+  pending.n = nullptr;
+  link(*n);
+  // Where the parent was done by now, no walk comes along to disarm it.
+  if (n->word.load(std::memory_order_relaxed) & word::inherited) disarm(*n);
+  // A clock that is driven by hand may have passed it before it was armed, and not move again.
+  if (own && when <= on.now()) expire(*n);
+  return made;
+}
+
+}  // namespace
+
+cancelable with_deadline(const context& parent, time_point when, error cause, std::source_location where) {
+  scheduler& on = scheduler_of(tree::of(parent));
+  return until(parent, when, on.now(), on, cause, where);
+}
+
+cancelable with_timeout_of(const context& parent, duration timeout, error cause, std::source_location where) {
+  scheduler& on = scheduler_of(tree::of(parent));
+  const time_point now = on.now();
+  return until(parent, saturating_add(now, timeout), now, on, cause, where);
+}
+
 context without_cancel(const context& parent, std::source_location where) {
-  auto* n = new detached_node(tree::of(parent));
+  auto* n = make<detached_node>(tree::of(parent));
   track::made(*n, where);
   return tree::make(n, &never_ending);
 }
@@ -187,10 +211,11 @@ context without_cancel(const context& parent, std::source_location where) {
 custom_slot::custom_slot(const context& parent, std::size_t size, std::size_t align)
     : parent_(parent),
       node_(::new (allocate(sizeof(custom_node), size, std::max(alignof(custom_node), align)))
-                custom_node(parent, std::max(alignof(custom_node), align))) {}
+                custom_node(parent, size, std::max(alignof(custom_node), align))) {}
 
 custom_slot::~custom_slot() {
   if (!node_) return;
+  if (node_->parent) hold(*node_->parent);             // L2: it was never linked
   node_->handles.store(1, std::memory_order_relaxed);  // nobody has one: the object was never made
   release_handle(node_);
 }
@@ -199,14 +224,15 @@ void* custom_slot::storage() const noexcept {
   return static_cast<custom_node*>(node_)->storage();
 }
 
-cancelable custom_slot::commit(custom_context& self, std::source_location where) && noexcept {
+cancelable custom_slot::commit(custom_context& self, std::source_location where) && {
   auto* n = static_cast<custom_node*>(std::exchange(node_, nullptr));
   n->self = &self;
   n->when =
       std::min(self.deadline().value_or(time_point::max()), parent_.deadline().value_or(time_point::max()));
   track::made(*n, where);
+  cancelable made = tree::make(n, where);
   link(*n);
-  return tree::make(n, where);
+  return made;
 }
 
 const void* custom_context::find(const key_base&) const noexcept {
@@ -228,15 +254,6 @@ bool custom_context::end(errc verdict, error cause, std::source_location where) 
   return decided;
 }
 
-// A call keeps the node by a hold of its own: a callback may destroy the very cancel_func that was called.
-static bool cancel_held(cancel_node* n, error& cause, std::source_location where) noexcept {
-  if (!n) return false;
-  hold(*n);
-  const bool decided = cancel(*n, errc::canceled, cause, where);
-  drop(n);
-  return decided;
-}
-
 canceler::canceler(const canceler& other) noexcept : node_(other.node_) {
   if (node_) retain_handle(*node_);
 }
@@ -246,7 +263,7 @@ canceler::~canceler() {
 }
 
 bool canceler::operator()(error cause, std::source_location where) const noexcept {
-  return cancel_held(node_, cause, where);
+  return node_ && cancel_in_passing(*node_, cause, where);
 }
 
 cancel_func& cancel_func::operator=(cancel_func&& other) noexcept {
@@ -257,15 +274,18 @@ cancel_func& cancel_func::operator=(cancel_func&& other) noexcept {
   return *this;
 }
 
-cancel_func::~cancel_func() {
-  if (!node_) return;
-  error none;
-  cancel(*node_, errc::canceled, none, made_);  // our handle keeps it
+void cancel_func::leave_scope() noexcept {
+  // acquire: as err(). Mostly it has ended by now.
+  const std::uint64_t w = node_->word.load(std::memory_order_acquire);
+  if ((w & word::verdict) == 0 || (w & word::closing)) {
+    error none;
+    cancel_in_passing(*node_, none, made_);
+  }
   release_handle(node_);
 }
 
 bool cancel_func::operator()(error cause, std::source_location where) const noexcept {
-  return cancel_held(node_, cause, where);
+  return node_ && cancel_in_passing(*node_, cause, where);
 }
 
 canceler cancel_func::share() const noexcept {

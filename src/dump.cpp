@@ -112,7 +112,7 @@ std::string title(const seen& s, dump_format f) {
 
 const char* state_of(const seen& s) noexcept {
   if (s.verdict == 0) return "live";
-  return s.verdict == static_cast<std::uint32_t>(errc::canceled) ? "canceled" : "deadline exceeded";
+  return s.verdict == static_cast<std::uint64_t>(errc::canceled) ? "canceled" : "deadline exceeded";
 }
 
 std::string count(std::size_t n, const char* what) {
@@ -202,7 +202,7 @@ const char* shape_of(kind k) noexcept {
 }
 
 const char* colors_of(const seen& s) noexcept {
-  if (s.verdict == static_cast<std::uint32_t>(errc::canceled))
+  if (s.verdict == static_cast<std::uint64_t>(errc::canceled))
     return "fillcolor=\"#eceff1\", color=\"#90a4ae\", fontcolor=\"#546e7a\"";
   if (s.verdict != 0) return "fillcolor=\"#fff0e0\", color=\"#e08020\", fontcolor=\"#9c4a00\"";
   if (s.never_ends || s.what == kind::value)
@@ -272,7 +272,7 @@ void as_json(const picture& p, sink& out) {
     }
     line += std::string("], \"kind\": \"") + kind_of(s) + "\", \"state\": \"" +
             (s.verdict == 0                                            ? "live"
-             : s.verdict == static_cast<std::uint32_t>(errc::canceled) ? "canceled"
+             : s.verdict == static_cast<std::uint64_t>(errc::canceled) ? "canceled"
                                                                        : "deadline_exceeded") +
             "\", \"handles\": " + std::to_string(s.handles) +
             ", \"callbacks\": " + std::to_string(s.hooks.callbacks) +

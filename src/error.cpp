@@ -163,10 +163,10 @@ error::error(const error& other) noexcept : shared_(other.shared_) {
   }
 }
 
-error::~error() {
-  if (!shared_ || shared_->count_.load(std::memory_order_relaxed) == 0) return;
+void error::let_go(shared* s) noexcept {
+  if (s->count_.load(std::memory_order_relaxed) == 0) return;
   // release: our reads come before the destruction; acquire: the destroyer sees everybody's.
-  if (shared_->count_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete shared_;
+  if (s->count_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete s;
 }
 
 std::error_code error::code() const noexcept {

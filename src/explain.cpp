@@ -113,10 +113,10 @@ std::string means(const cancel_node& n, time_point now) {
   }
 }
 
-std::string what_ended(const cancel_node& n, std::uint32_t verdict) {
+std::string what_ended(const cancel_node& n, std::uint64_t verdict) {
   switch (n.what) {
     case kind::deadline:
-      return verdict == static_cast<std::uint32_t>(errc::deadline_exceeded) ? "the deadline of "
+      return verdict == static_cast<std::uint64_t>(errc::deadline_exceeded) ? "the deadline of "
                                                                             : "a cancel of ";
     case kind::custom: return "a cancel, or the source, of ";
     default: return "a cancel of ";
@@ -150,13 +150,13 @@ std::string explain(const context& ctx) {
   const ancestors above(n);
   const std::error_code why = ctx.err();
   if (!why) return text + live(above, now);
-  const auto verdict = static_cast<std::uint32_t>(why.value());
+  const auto verdict = static_cast<std::uint64_t>(why.value());
   const cancel_node& by = decider_of(*node_of(tree::scope_of(ctx)));
   const auto down = above.way_to(&by);
   text += "ended: " + why.message() + '\n';
   text += "cause: " + (by.cause ? by.cause.message() : "none was given") + '\n';
-  text += "where: " + line_of(by.place);
-  if (*by.place.function_name()) text += std::string(" in ") + by.place.function_name();
+  text += "where: " + line_of(place_of(by));
+  if (*place_of(by).function_name()) text += std::string(" in ") + place_of(by).function_name();
   text += "\nwhat:  " + what_ended(by, verdict) + title(by) + ", " + up(down.empty() ? 0 : down.size() - 1) +
           made_at(by) + '\n';
   if (down.size() > 1) text += "down:  " + way_text(down, now, contents::hidden, steps_shown) + '\n';

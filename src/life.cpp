@@ -1,4 +1,5 @@
 // How long nodes live: the two counts of tree.hpp.
+#include "pool.hpp"
 #include "track.hpp"
 #include "tree.hpp"
 #include "values.hpp"
@@ -9,89 +10,92 @@
 
 namespace heed::inline v0 {
 
-node::node(kind k, node* above, std::uint32_t handle_count, std::uint64_t lookup_word) noexcept
-    : node_head{lookup_word}, parent(above), handles(handle_count), what(k),
-      own_scheduler(k == kind::root || (above && above->own_scheduler)) {
-  if (parent) hold(*parent);
-}
-
-bool try_hold(node& n) noexcept {
-  std::uint32_t count = n.holds.load(std::memory_order_relaxed);
-  while (count != 0) {
-    // relaxed: the caller reached the node through a lock, which ordered it.
-    if (n.holds.compare_exchange_weak(count, count + 1, std::memory_order_relaxed)) return true;
-  }
-  return false;
-}
-
-void hold(node& n) noexcept {
-  if (n.what == kind::todo) return;                 // immortal
-  n.holds.fetch_add(1, std::memory_order_relaxed);  // relaxed: the caller has one already
-}
-
-void retain_handle(node& n) noexcept {
-  if (n.what == kind::todo) return;
-  n.handles.fetch_add(1, std::memory_order_relaxed);  // relaxed: the caller has one already
-}
-
-std::size_t extra_offset(std::size_t size, std::size_t align) noexcept {
-  return (size + align - 1) / align * align;
-}
-
-void* allocate(std::size_t size, std::size_t extra, std::size_t align) {
-  const std::size_t all = extra_offset(size, align) + extra;
-  if (align <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) return ::operator new(all);
-  return ::operator new(all, std::align_val_t(align));
-}
-
-void deallocate(void* memory, std::size_t align) noexcept {
-  if (align <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) return ::operator delete(memory);
-  ::operator delete(memory, std::align_val_t(align));
-}
-
 namespace {
 
-// Takes everything apart that the node has, in an order in which nothing can come back to it. Its holds are 0:
-// a walk that still finds it on its parent's list leaves it alone (try_hold), and so does its timer.
-void destroy(cancel_node& n) noexcept {
-  leave(n);
-  disarm(n);
-  if (n.what == kind::custom && static_cast<custom_node&>(n).self)
-    static_cast<custom_node&>(n).self->~custom_context();
+template <class Node>
+void free_node(Node* n, std::size_t size = sizeof(Node), std::size_t extra = 0,
+               std::size_t align = alignof(Node)) noexcept {
+  n->~Node();
+  deallocate(n, size, extra, align);
+}
+
+// What all cancelable nodes have. It is on no list and in no timer any more.
+void take_apart(cancel_node& n) noexcept {
   if (n.fd >= 0) os::close_event(n.fd);
+  // relaxed: nobody else has it.
+  if (n.word.load(std::memory_order_relaxed) & word::hooks) drop_table(n);
+}
+
+// Destroys a node that nobody can find any more. Merges drop() takes apart itself.
+[[gnu::noinline]] void destroy_other(node* n) noexcept {
+  switch (n->what) {
+    case kind::todo:
+    case kind::tether:
+    case kind::merge: return;
+    case kind::root:
+      scheduler_use::remove(static_cast<root_node*>(n)->on);
+      return free_node(static_cast<root_node*>(n));
+    case kind::detached: return free_node(static_cast<detached_node*>(n));
+    case kind::value: return destroy_value(static_cast<value_node*>(n));
+    case kind::cancel: return;  // destroy()
+    case kind::deadline: {
+      auto* d = static_cast<deadline_node*>(n);
+      take_apart(*d);
+      return free_node(d, deadline_node::size(d->is(node::own_scheduler)));
+    }
+    case kind::custom: {
+      auto* c = static_cast<custom_node*>(n);
+      if (c->self) c->self->~custom_context();
+      take_apart(*c);
+      return free_node(c, sizeof(custom_node), c->size, c->alignment);
+    }
+  }
 }
 
 void destroy(node* n) noexcept {
   track::gone(*n);
-  switch (n->what) {
-    case kind::todo:
-    case kind::tether:
-    case kind::merge: return;  // drop() takes merges apart itself
-    case kind::root:
-      scheduler_use::remove(static_cast<root_node*>(n)->on);
-      delete static_cast<root_node*>(n);
-      return;
-    case kind::detached: delete static_cast<detached_node*>(n); return;
-    case kind::value: return destroy_value(static_cast<value_node*>(n));
-    case kind::cancel: {
-      auto* c = static_cast<cancel_node*>(n);
-      destroy(*c);
-      delete c;
-      return;
-    }
-    case kind::deadline: {
-      auto* d = static_cast<deadline_node*>(n);
-      destroy(*d);
-      delete d;
-      return;
-    }
-    case kind::custom: {
-      auto* c = static_cast<custom_node*>(n);
-      const std::size_t align = c->alignment;
-      destroy(*c);
-      c->~custom_node();
-      return deallocate(c, align);
-    }
+  if (n->what != kind::cancel) return destroy_other(n);
+  take_apart(*static_cast<cancel_node*>(n));
+  free_node(static_cast<cancel_node*>(n));
+}
+
+// Takes one hold away; true: it was the last, and the caller is alone with the node, which no list and no timer has
+// any more. Then `owes` tells whether it has a hold on its parent (L2).
+bool take_last(node& n, bool& owes) noexcept {
+  owes = true;
+  const bool has_word = n.what >= kind::cancel;
+  const bool found_by_lock = n.what == kind::cancel || n.what == kind::deadline;
+  // L3. acquire: what all the others did with it comes before its destruction.
+  if ((!has_word || found_by_lock) && n.holds.load(std::memory_order_acquire) == 1) {
+    if (!has_word) return true;
+    auto& c = static_cast<cancel_node&>(n);
+    // relaxed: whoever wrote a verdict has disarmed it, before it let go of the node.
+    if ((c.word.load(std::memory_order_relaxed) & word::verdict) == 0) disarm(c);
+    if (c.parent) owes = leave(c, fate::gone_if_alone);
+    if (n.holds.load(std::memory_order_acquire) == 1) return true;
+    owes = true;
+  }
+  // release: what we did comes before the destruction; acquire: the destroyer sees what everybody did.
+  if (n.holds.fetch_sub(1, std::memory_order_acq_rel) != 1) return false;
+  if (has_word) {
+    // Who still finds it leaves it alone: try_hold() fails.
+    auto& c = static_cast<cancel_node&>(n);
+    disarm(c);
+    owes = leave(c, fate::gone);
+  }
+  return true;
+}
+
+void free_merge(merge_node* m) noexcept {
+  free_node(m, sizeof(merge_node), m->asked_count * sizeof(node*));
+}
+
+// L1: the last handle has gone.
+void orphan(cancel_node& n) noexcept {
+  for (unsigned i = 0; i < shard_count(n); ++i) {
+    shard& s = lock_shard(n, i);
+    const locked guard(s.lock, locked::already);
+    make_orphan(n, s);
   }
 }
 
@@ -109,18 +113,25 @@ bool drop_unless_last(node& n) noexcept {
   return false;
 }
 
+// Merges that are gone but for their hold on the second parent are linked by `next`.
+[[gnu::noinline]] static void drop_merge(merge_node& m, merge_node*& half) noexcept {
+  track::gone(m);
+  take_apart(m);
+  if (leave(m.second, fate::gone)) {
+    m.next = std::exchange(half, &m);
+  } else {
+    free_merge(&m);
+  }
+}
+
 void drop(node* n) noexcept {
-  merge_node* half = nullptr;  // merges that are gone but for their hold on the second parent, by `next`
+  merge_node* half = nullptr;
+  bool owes = true;
   for (;;) {
-    while (n && n->what != kind::todo) {  // I7: up in a loop
-      // release: what we did comes before the destruction; acquire: the destroyer sees what everybody did.
-      if (n->holds.fetch_sub(1, std::memory_order_acq_rel) != 1) break;
-      node* above = n->parent;
+    while (n && n->what != kind::todo && take_last(*n, owes)) {  // I7: up in a loop
+      node* above = owes ? n->parent : nullptr;
       if (n->what == kind::merge) {
-        auto* m = static_cast<merge_node*>(n);
-        track::gone(*m);
-        destroy(*static_cast<cancel_node*>(m));
-        m->next = std::exchange(half, m);
+        drop_merge(*static_cast<merge_node*>(n), half);
       } else {
         destroy(n);
       }
@@ -129,50 +140,93 @@ void drop(node* n) noexcept {
     if (!half) return;
     merge_node* m = std::exchange(half, static_cast<merge_node*>(half->next));
     n = m->second.parent;
-    m->~merge_node();
-    deallocate(m, alignof(merge_node));
+    free_merge(m);
   }
 }
 
-void leave(cancel_node& n) noexcept {
-  if (cancel_node* above = scope_above(n.parent)) {
-    const locked guard(above->lock);
-    if (n.linked) unlink(*above, n);
+void taken_off(cancel_node& above, shard& s, const cancel_node& child) noexcept {
+  if (rides(child)) return start_holding(above, s);
+  if (!s.orphan || !s.empty()) return;
+  s.orphan = false;
+  // release: as in drop(). Not the last: the caller has a pin, or what is between the child and `above` has a hold.
+  above.holds.fetch_sub(1, std::memory_order_release);
+}
+
+bool leave(cancel_node& n, fate f) noexcept {
+  cancel_node* above = scope_above(n.parent);
+  if (!above) return true;
+  // acquire: the walk that wrote `inherited` is through with it (L4).
+  if (n.what < kind::merge && (n.word.load(std::memory_order_acquire) & word::inherited)) return true;
+  bool owes = true;
+  chunk* emptied = nullptr;
+  {
+    shard& s = lock_shard(*above, number_of(n));
+    const locked guard(s.lock, locked::already);
+    if (n.hung.load(std::memory_order_relaxed) & node::on_list) {
+      emptied = take_out(s, n);
+      // acquire: as in take_last().
+      const bool goes =
+          f == fate::gone || (f == fate::gone_if_alone && n.holds.load(std::memory_order_acquire) == 1);
+      if (goes && rides(n)) {
+        owes = s.orphan && s.empty();  // L1: it drops what all had
+        if (owes) s.orphan = false;
+      } else {
+        taken_off(*above, s, n);
+      }
+    }
   }
-  if (n.what == kind::merge) leave(static_cast<merge_node&>(n).second);  // one deep
+  free_chunk(emptied);
+  return owes;
+}
+
+// The handle that a value with handles has on its scope.
+static void release_scope(node& n) noexcept {
+  if (n.what != kind::value) return;
+  if (cancel_node* within = node_of(static_cast<value_node&>(n).within)) release_handle(within);  // one deep
+}
+
+// The last handle has gone, and `before` is what there was.
+[[gnu::noinline]] static void after_last_handle(node& n, std::uint32_t before) noexcept {
+  if (n.what >= kind::cancel) {
+    auto& c = static_cast<cancel_node&>(n);
+    const std::uint64_t w = c.word.load(std::memory_order_acquire);
+    if (before == 1 && (w & word::verdict) == 0) {
+      abandon(c);
+    } else if (w & word::hooks) {
+      orphan(c);
+    }
+    if ((w & word::settled) || (c.what == kind::merge && (w & word::inherited))) {
+      // I3: a canceled child leaves its parent with its last handle, though its own children may keep it. One that
+      // is not settled yet stays until it is destroyed, so that a walk of the parent finds it and waits. (A walk
+      // never waits for an inherited merge: M4.)
+      leave(c, fate::stays);
+      if (c.what == kind::merge) leave(static_cast<merge_node&>(c).second, fate::stays);
+    }
+  }
+  release_scope(n);
+  drop(&n);
+}
+
+// Whether a node with one handle is the caller's alone, as far as handles go: nobody can make more, and nothing hangs there,
+// so that it could be abandoned or become an orphan.
+static bool is_plain(const node& n) noexcept {
+  if (n.what < kind::cancel) return true;
+  // relaxed: to hang something there takes a handle.
+  return n.what < kind::custom &&
+         (static_cast<const cancel_node&>(n).word.load(std::memory_order_relaxed) & word::hooks) == 0;
 }
 
 void release_handle(node* n) noexcept {
+  // acquire: what others did with their handles.
+  const std::uint32_t now = n->handles.load(std::memory_order_acquire);
+  if ((now & node::number) == 1 && is_plain(*n)) {
+    n->handles.store(now - 1, std::memory_order_relaxed);
+    if (n->what == kind::value) release_scope(*n);
+    return drop(n);
+  }
   // release/acquire: the one who finds itself last sees what all others did with their handles.
   const std::uint32_t before = n->handles.fetch_sub(1, std::memory_order_acq_rel);
-  if ((before & node::number) != 1) return;
-  switch (n->what) {
-    case kind::todo:
-    case kind::root:
-    case kind::tether:
-    case kind::detached: break;
-    case kind::value:
-      if (cancel_node* within = node_of(static_cast<value_node*>(n)->within))
-        release_handle(within);  // one deep
-      break;
-    case kind::cancel:
-    case kind::deadline:
-    case kind::merge:
-    case kind::custom: {
-      auto* c = static_cast<cancel_node*>(n);
-      const std::uint32_t w = c->word.load(std::memory_order_acquire);
-      if ((w & word::settled) || (c->what == kind::merge && (w & word::inherited))) {
-        // I3: a canceled child leaves its parent with its last handle, though its own children may keep it. One that
-        // is not settled yet stays until it is destroyed, so that a walk of the parent finds it and waits. (A walk
-        // never waits for an inherited merge: M4.)
-        leave(*c);
-      } else if (before == 1 && (w & word::verdict) == 0) {
-        abandon(*c);
-      }
-      break;
-    }
-  }
-  drop(n);
+  if ((before & node::number) == 1) after_last_handle(*n, before);
 }
 
 void context::retain(node_head* n) noexcept {

@@ -37,10 +37,13 @@ merge_node::merge_node(const context& a, const context& b, std::uint64_t lookup_
                        std::size_t count) noexcept
     : cancel_node(kind::merge, a, 2, lookup_word), second(*this, b), asked_count(count),
       when(earlier(a.deadline(), b.deadline())) {
-  const auto above = [](const cancel_node* s) { return s && s->mixed; };
-  timed = when.has_value();
-  mixed = above(scope_above(parent)) || above(scope_above(second.parent)) ||
-          (b.deadline() && &scheduler_of(tree::of(a)) != &scheduler_of(tree::of(b)));
+  const auto above = [](const cancel_node* s) { return s && s->is(node::mixed); };
+  take_away(timed | mixed);
+  if (when) give(timed);
+  if (above(scope_above(parent)) || above(scope_above(second.parent)) ||
+      (b.deadline() && &scheduler_of(tree::of(a)) != &scheduler_of(tree::of(b)))) {
+    give(mixed);
+  }
 }
 
 const node** merge_node::asked() noexcept {
@@ -110,7 +113,7 @@ std::uint64_t filter_of(const std::vector<question>& asked) noexcept {
 // M1, for all at or above `n`. The merges' lock is held.
 void mark(cancel_node* n) noexcept {
   for (; n; n = scope_above(n->parent)) {
-    const std::uint32_t w = word::raise(*n, word::merged);
+    const std::uint64_t w = word::raise(*n, word::merged);
     if (w & word::merged) return;  // and so is all above it
     // M3: claimed, and not by an ancestor.
     if ((w & (word::claimed | word::verdict)) && !(w & word::inherited)) word::await(*n, word::settled);
@@ -135,20 +138,41 @@ cancelable merge(const context& a, const context& b, std::source_location where)
   std::transform(asked.begin(), asked.end(), m->asked(), [](const question& q) { return q.of; });
   track::made(*m, where);
 
+  cancelable made = tree::make(m, where);
+
+  // L2, also where something throws. They are held by the caller meanwhile.
+  struct at_end {
+    cancel_node& n;
+    bool hung = false;
+    ~at_end() {
+      if (n.parent && !(hung && rides(n))) hold(*n.parent);
+    }
+  } first{*m}, second{m->second};
+  // I5: before the lock is taken. (Unless another thread fills a chunk just now: then it is link() that allocates.)
+  struct chunks {
+    chunk* a = nullptr;
+    chunk* b = nullptr;
+    ~chunks() {
+      free_chunk(a);
+      free_chunk(b);
+    }
+  } spare;
+  if (scope_a && wants_chunk(*scope_a)) spare.a = make_chunk();
+  if (scope_b && wants_chunk(*scope_b)) spare.b = make_chunk();
   const locked guard(merges);
   mark(scope_a);
   mark(scope_b);
   // M2: from here on, while the lock is held, nothing can end either.
   if (a.done() || b.done()) {
     inherit(*m, a.done() ? *scope_a : *scope_b);
-    return tree::make(m, where);
+    return made;
   }
   const bool tied = scope_b && scope_b != scope_a;
   // relaxed: nobody else has it yet.
   m->handles.fetch_or((scope_a ? node::up : 0) | (tied ? node::second_up : 0), std::memory_order_relaxed);
-  if (scope_a) link(*scope_a, *m);
-  if (tied) link(*scope_b, m->second);
-  return tree::make(m, where);
+  if (scope_a) first.hung = link(*scope_a, *m, spare.a);
+  if (tied) second.hung = link(*scope_b, m->second, spare.b);
+  return made;
 }
 
 }  // namespace heed::inline v0

@@ -26,11 +26,10 @@ namespace {
 
 static_assert(sizeof(std::atomic<std::uint32_t>) == 4, "the kernel reads the atomic as a plain word");
 
-long futex(const std::atomic<std::uint32_t>& word, int op, std::uint32_t value,
-           const timespec* until) noexcept {
+long futex(const std::atomic<std::uint32_t>& word, int op, std::uint32_t value, const timespec* until,
+           std::uint32_t kinds = FUTEX_BITSET_MATCH_ANY) noexcept {
   const int kept = errno;
-  const long result =
-      ::syscall(SYS_futex, &word, op | FUTEX_PRIVATE_FLAG, value, until, nullptr, FUTEX_BITSET_MATCH_ANY);
+  const long result = ::syscall(SYS_futex, &word, op | FUTEX_PRIVATE_FLAG, value, until, nullptr, kinds);
   errno = kept;
   return result;
 }
@@ -74,14 +73,18 @@ void wait(const std::atomic<std::uint32_t>& word, std::uint32_t seen) noexcept {
   futex(word, FUTEX_WAIT_BITSET, seen, nullptr);
 }
 
-void wait_until(const std::atomic<std::uint32_t>& word, std::uint32_t seen, time_point until) noexcept {
-  if (until == time_point::max()) return wait(word, seen);
+void wait_until(const std::atomic<std::uint32_t>& word, std::uint32_t seen, time_point until,
+                std::uint32_t kinds) noexcept {
+  if (until == time_point::max()) {
+    futex(word, FUTEX_WAIT_BITSET, seen, nullptr, kinds);
+    return;
+  }
   const auto since = until.time_since_epoch();
   if (since.count() <= 0) return;
   const auto whole = std::chrono::duration_cast<std::chrono::seconds>(since);
   const timespec at{static_cast<time_t>(whole.count()), static_cast<long>((since - whole).count())};
   // steady_clock is CLOCK_MONOTONIC, and FUTEX_WAIT_BITSET takes an absolute time on it (futex(2)).
-  futex(word, FUTEX_WAIT_BITSET, seen, &at);
+  futex(word, FUTEX_WAIT_BITSET, seen, &at, kinds);
 }
 
 void wake_one(const std::atomic<std::uint32_t>& word) noexcept {
@@ -89,6 +92,9 @@ void wake_one(const std::atomic<std::uint32_t>& word) noexcept {
 }
 void wake_all(const std::atomic<std::uint32_t>& word) noexcept {
   futex(word, FUTEX_WAKE_BITSET, INT_MAX, nullptr);
+}
+void wake(const std::atomic<std::uint32_t>& word, int how_many, std::uint32_t kinds) noexcept {
+  futex(word, FUTEX_WAKE_BITSET, static_cast<std::uint32_t>(how_many), nullptr, kinds);
 }
 
 int make_event() {

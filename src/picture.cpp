@@ -15,14 +15,18 @@ parent_list parents_of(const node& n) noexcept {
   return {{n.parent, second}, second == n.parent ? 1U : 2U};
 }
 
-tree::tally tree::count_callbacks(const cancel_node& n) noexcept {
+tree::tally tree::count_callbacks(cancel_node& n) noexcept {
   tally sum;
-  const callback_base* c = n.callbacks;
-  if (!c) return sum;
-  do {
-    ++(c->detached_ ? sum.functions : sum.callbacks);
-    c = c->next_;
-  } while (c != n.callbacks);
+  for (unsigned number = 0; number < shard_count(n); ++number) {
+    shard& s = lock_shard(n, number);
+    const locked guard(s.lock, locked::already);
+    const callback_base* c = s.callbacks;
+    if (!c) continue;
+    do {
+      ++(c->detached_ ? sum.functions : sum.callbacks);
+      c = c->next_;
+    } while (c != s.callbacks);
+  }
   return sum;
 }
 
@@ -65,57 +69,86 @@ class pins {
 // The children of a context, pinned, a batch at a time: others wait for a batch at most, and nothing is allocated
 // under the lock.
 //
-// Between two batches the list changes: children go, from anywhere, and new ones come, at its end. We go on behind
-// the last child we have that is still on the list. What we took after that one has gone, so what now follows it is
-// new to us: none is met twice. We stop at what was the last one when we began. Should that one have gone, the last
-// one now will do, but not for ever: else who makes children faster than we look could keep us here.
+// We go from the youngest to the oldest. Between two batches the list changes: new children come in front of us, and
+// who leaves is replaced by the youngest (H3), which we have, unless all that we have left or moved: then the last
+// one that we took is not where it was, and we begin anew. None that stays is missed; some are met twice. But we do
+// not begin anew for ever: else who makes children faster than we look could keep us here.
 class children {
  public:
   children(cancel_node& of, pins& kept) noexcept : of_(of), kept_(kept) {}
 
-  // Adds some to `found`; false: these were the last. Throws std::bad_alloc.
+  // Adds some to `found`, perhaps again; false: these were the last. Throws std::bad_alloc.
   bool take(std::vector<cancel_node*>& found) {
-    kept_.room(batch + 1);
+    kept_.room(batch);
     std::array<cancel_node*, batch> fresh{};
     std::size_t n = 0;
-    bool more = false;
     {
-      const locked guard(of_.lock);
+      shard& s = lock_shard(of_, number_);
+      const locked guard(s.lock, locked::already);
       // The list is whole while the word has `hooks` and no verdict: the walk that ends the context then takes this
-      // lock after its verdict, and before it uses the list's place for its own ends (cancel.cpp). Without `hooks`
-      // there is no list, and that walk takes no lock.
-      const std::uint32_t w = of_.word.load(std::memory_order_acquire);
-      if ((w & (word::verdict | word::hooks)) != word::hooks || !of_.children || !choose_last()) return false;
-      while (!trail_.empty() && !trail_.back()->linked) trail_.pop_back();
-      cancel_node* c = trail_.empty() ? of_.children : trail_.back()->next;
-      if (!trail_.empty() && c == of_.children) return false;  // round once
-      for (more = true; more && n < batch; c = c->next) {
-        if (kept_.add(*c)) fresh[n++] = c;
-        more = c != last_ && c->next != of_.children;
+      // lock after its verdict. Without `hooks` there is no list, and that walk takes no lock.
+      const std::uint64_t w = of_.word.load(std::memory_order_acquire);
+      if ((w & (word::verdict | word::hooks)) != word::hooks) return false;
+      if (!go_on(s)) {
+        last_ = nullptr;
+        return ++number_ < shard_count(of_);
+      }
+      while (n < batch && next_) {
+        cancel_node& c = *next_;
+        const place here = at_;
+        step();
+        if (!kept_.add(c)) continue;
+        last_ = &c;
+        last_at_ = here;
+        fresh[n++] = &c;
       }
     }
     for (std::size_t i = 0; i < n; ++i) found.push_back(&pins::behind(*fresh[i]));
-    if (more) trail_.insert(trail_.end(), fresh.begin(), fresh.begin() + static_cast<std::ptrdiff_t>(n));
-    return more;
+    return true;
   }
 
  private:
-  bool choose_last() noexcept {
-    if (last_ && last_->linked) return true;
-    if (++choices_ > 16) return false;
-    last_ = of_.children->prev;
-    while (!kept_.add(*last_)) {
-      if (last_ == of_.children) return false;
-      last_ = last_->prev;
+  struct place {
+    chunk* in = nullptr;
+    std::size_t index = 0;
+    bool operator==(const place&) const = default;
+  };
+  // Finds the next one; false: there is none.
+  bool go_on(const shard& s) noexcept {
+    const children_of_shard now = s.children.load(std::memory_order_relaxed);
+    if (last_ && stands(*last_)) {
+      at_ = last_at_;
+      next_ = last_;
+      step();
+    } else {
+      if (last_ && ++beginnings_ > 16) return false;
+      chunk* newest = now.chunks();
+      at_ = {newest, newest ? newest->count - 1 : 0};
+      next_ = newest_in(s);
     }
-    return true;
+    return next_ != nullptr;
+  }
+  bool stands(const cancel_node& c) const noexcept {
+    // A single one has no place that could be compared; it is met again.
+    return (c.hung.load(std::memory_order_relaxed) & node::on_list) && number_of(c) == number_ &&
+           (!last_at_.in || c.slot == &last_at_.in->at[last_at_.index]);
+  }
+  void step() noexcept {
+    if (at_.in && at_.index == 0) {
+      at_.in = at_.in->older;
+      at_.index = chunk::room;
+    }
+    next_ = at_.in ? at_.in->at[--at_.index] : nullptr;
   }
 
   cancel_node& of_;
   pins& kept_;
-  std::vector<cancel_node*> trail_;
-  cancel_node* last_ = nullptr;
-  int choices_ = 0;
+  unsigned number_ = 0;
+  place at_;
+  cancel_node* next_ = nullptr;
+  cancel_node* last_ = nullptr;  // the last that we took, and where it was
+  place last_at_;
+  int beginnings_ = 0;
 };
 
 // What a node tells without foreign code and without an allocation. The node is kept by the caller, by a pin or by
@@ -130,7 +163,7 @@ void read(seen& s, const node* of) noexcept {
   }
   auto& n = const_cast<node&>(*of);
   s.what = n.what;
-  s.foreign_clock = n.own_scheduler;
+  s.foreign_clock = n.is(node::own_scheduler);
   if (n.what == kind::todo) return;
   s.handles = n.handles.load(std::memory_order_relaxed) & node::number;  // relaxed: only printed
   if (n.what == kind::root) return;
@@ -139,21 +172,18 @@ void read(seen& s, const node* of) noexcept {
   if (!within) return;
   s.never_ends = false;
   // acquire: cause, place and decider were written before the verdict.
-  const std::uint32_t w = within->word.load(std::memory_order_acquire);
+  const std::uint64_t w = within->word.load(std::memory_order_acquire);
   s.verdict = w & word::verdict;
   if (w & word::closing && s.verdict) within->close();  // I1: who reads it here may poll there
   if (s.verdict) {
     const cancel_node& by = decider_of(*within);
     s.cause = by.cause;
-    s.ended = by.place;
+    s.ended = place_of(by);
     if (&by != static_cast<const node*>(&n)) s.decider = &by;
   }
   if (n.what == kind::value) return;
-  s.mixed = within->mixed;
-  {
-    const locked guard(within->lock);
-    s.hooks = tree::count_callbacks(*within);
-  }
+  s.mixed = within->is(node::mixed);
+  s.hooks = tree::count_callbacks(*within);
   if (n.what == kind::deadline) {
     s.timed = true;
     s.when = static_cast<const deadline_node&>(n).when();
@@ -161,7 +191,7 @@ void read(seen& s, const node* of) noexcept {
     s.when = static_cast<const custom_node&>(n).when;
     s.timed = s.when != time_point::max();
   } else if (n.what == kind::merge) {
-    s.timed = n.timed;
+    s.timed = n.is(node::timed);
     s.when = static_cast<const merge_node&>(n).when.value_or(time_point::max());
   }
 }
@@ -189,6 +219,7 @@ void walk_down(picture& p, const context& root) {
     if (!s) continue;
     found.clear();
     for (children all(*s, kept); all.take(found);) {}
+    std::reverse(found.begin(), found.end());  // in the order in which they came
     for (cancel_node* c : found) {
       // Where the root is a value, its scope has other children too.
       const parent_list above = parents_of(*c);
@@ -358,7 +389,7 @@ picture look(const context& root) {
   const node* top = tree::of(root);
   for (seen& s : p.contexts) {
     // Below one root there is one scheduler, and root's handle keeps that alive. Of other schedulers nothing is known.
-    s.foreign_clock = s.mixed || (s.foreign_clock && !(top && top->own_scheduler));
+    s.foreign_clock = s.mixed || (s.foreign_clock && !(top && top->is(node::own_scheduler)));
     if (!p.tracked || s.what != kind::custom || s.id == 0) continue;
     s.name = "custom";
     if (s.foreign_clock) continue;  // a pin could outlive its scheduler

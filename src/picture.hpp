@@ -33,7 +33,7 @@ struct seen {
   bool never_ends = false;
   bool foreign_clock = false;  // has a scheduler that is not the root's
   bool mixed = false;          // as the node's
-  std::uint32_t verdict = 0;   // 0: live
+  std::uint64_t verdict = 0;   // 0: live
   std::size_t handles = 0;
   tree::tally hooks;
   bool timed = false;

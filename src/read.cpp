@@ -19,12 +19,12 @@ error context::cause() const noexcept {
 
 std::optional<std::source_location> context::canceled_at() const noexcept {
   if (!done()) return std::nullopt;
-  return decider_of(*node_of(scope_)).place;
+  return place_of(decider_of(*node_of(scope_)));
 }
 
 std::optional<time_point> context::deadline() const noexcept {
   std::optional<time_point> earliest;
-  for (const cancel_node* n = node_of(scope_); n && n->timed; n = scope_above(n->parent)) {
+  for (const cancel_node* n = node_of(scope_); n && n->is(node::timed); n = scope_above(n->parent)) {
     std::optional<time_point> own;
     if (n->what == kind::deadline) own = static_cast<const deadline_node*>(n)->when();
     if (n->what == kind::custom && static_cast<const custom_node*>(n)->when != time_point::max()) {
@@ -34,7 +34,7 @@ std::optional<time_point> context::deadline() const noexcept {
     if (own) earliest = earliest ? std::min(*earliest, *own) : *own;
     // The nearest one is the earliest: with_deadline() sees to that, where all count on one clock. A merge knows
     // of all above it.
-    if (n->what == kind::merge || (own && !n->mixed)) break;
+    if (n->what == kind::merge || (own && !n->is(node::mixed))) break;
   }
   return earliest;
 }

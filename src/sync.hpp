@@ -45,6 +45,9 @@ class futex_lock {
 class locked {
  public:
   explicit locked(futex_lock& l) noexcept : lock_(l) { lock_.lock(); }
+  static constexpr struct already_locked {
+  } already{};
+  locked(futex_lock& l, already_locked) noexcept : lock_(l) {}
   ~locked() { lock_.unlock(); }
   locked(const locked&) = delete;
   locked& operator=(const locked&) = delete;

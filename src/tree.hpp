@@ -27,14 +27,26 @@
 //            A merge has second_up besides, for the ancestors of its second parent.
 //            The number is 0: nobody has it in hand any more. All of it is 0: nothing can end it any more, so it
 //            is abandoned: its after_funcs are destroyed unrun, its children lose their `up`.
-//   holds:   what keeps the memory: one for all handles together, one for each child, callback and waiting
-//            after_func on it, and short pins. At 0 the node is destroyed and its hold on the parent dropped.
-// An armed timer holds nothing: expire() pins the node if it is still alive, under the scheduler's lock, which
-// also excludes disarm(); destruction disarms before it frees. So neither can meet freed memory.
+//   holds:   what keeps the memory: one for all handles together, one for each child that is made with it in hand
+//            and short pins. At 0 the node is destroyed and its hold on the parent dropped.
+// What hangs on the node (shard.hpp) keeps it without being counted one by one, so that coming and going writes to
+// its own shard only:
+//   L1  While the node has handles, those keep it. When the last one goes, each shard on which something hangs gets
+//       one hold for all of that, and is an orphan; whoever leaves it empty drops that hold. Nothing new can come
+//       to hang on a node without handles.
+//   L2  A child rides on its parent: it hangs there, and that parent is the scope itself, no value in between. All
+//       others have a hold of their own on their parent. Whoever takes off what does not leave by itself (a walk, a
+//       dying source) makes it one, under the shard's lock, before anybody can find out.
+//   L3  Whoever finds a node (its parent's walk, its timer) pins it (try_hold) under the lock under which it is
+//       found. So a thread that has its last hold, has taken it out of its timer and off its parent's list, and still sees one
+//       hold, is alone with it and frees it without a read-modify-write. Custom contexts and merges are found in
+//       other ways, too: there the count goes to 0 first, and try_hold fails.
+//   L4  A walk that turns a child on which nothing hangs does not touch it any more after the exchange of its word.
+//       So who sees `inherited` in the word of one that is no merge knows that it is off the list, and needs no lock.
 //
-// Locks. A cancelable node's lock guards its two lists and its children's and callbacks' links and `linked`
-// flags. At most one node's lock is held at a time, and nothing is waited for meanwhile. The one lock that may be
-// held before is the merges' (merge.cpp).
+// Locks. A shard's lock guards its lists, and the links and shard numbers of what hangs there. At most one node's lock
+// is held at a time, and nothing is waited for meanwhile. The one lock that may be held before is the merges'
+// (merge.cpp).
 #pragma once
 
 #include <heed/callback.hpp>
@@ -42,6 +54,8 @@
 #include <heed/custom.hpp>
 #include <heed/scheduler.hpp>
 
+#include "pool.hpp"
+#include "shard.hpp"
 #include "sync.hpp"
 #include "word.hpp"
 
@@ -61,7 +75,8 @@ struct node : node_head {
   static constexpr std::uint32_t second_up = 1U << 29;  // in handles: see above
   static constexpr std::uint32_t number = second_up - 1;
 
-  // Starts with these handles, and their one hold; holds the parent. The last is for node_head.
+  // Starts with these handles, and their one hold. What has no word holds its parent; a cancelable node gets to
+  // that when it is linked (L2). The last is for node_head.
   node(kind k, node* above, std::uint32_t handle_count, std::uint64_t lookup_word) noexcept;
   node(const node&) = delete;
   node& operator=(const node&) = delete;
@@ -69,13 +84,25 @@ struct node : node_head {
   node* const parent;  // held; null: background()
   std::atomic<std::uint32_t> handles;
   std::atomic<std::uint32_t> holds{1};
-  // One byte for what is settled at birth; one each for what several threads write.
-  const kind what : 4;
-  const bool own_scheduler : 1;  // the root has a scheduler of its own
-  bool timed : 1 = false;        // cancelable: it or a scope above may have a deadline
-  bool mixed : 1 = false;        // cancelable: one above counts on another scheduler's clock (by a merge)
-  bool linked = false;           // cancelable: on its parent scope's list; guarded by that scope's lock
-  bool lost = false;             // cancelable: see cancel.cpp; written once by the one walk that pops it
+  // One byte each, as different threads write them.
+  const kind what;
+  // Settled at birth, before anybody else has it.
+  enum trait : std::uint8_t {
+    own_scheduler = 1,  // the root has a scheduler of its own
+    timed = 2,          // cancelable: it or a scope above may have a deadline
+    mixed = 4,          // cancelable: one above counts on another scheduler's clock (by a merge)
+    armed = 8,          // deadline: its scheduler has been given its timer
+  };
+  std::uint8_t traits;
+  bool is(trait t) const noexcept { return (traits & t) != 0; }
+  void give(int t) noexcept { traits = static_cast<std::uint8_t>(traits | t); }
+  void take_away(int t) noexcept { traits = static_cast<std::uint8_t>(traits & ~t); }
+  // cancelable: the number of the shard of its parent scope that it was hung on, and whether it is there; `lost`: the
+  // walk that took it off found that somebody else ends it. relaxed: changed under that shard's lock.
+  static constexpr std::uint8_t on_list = 1U << 7;
+  static constexpr std::uint8_t lost = 1U << 6;
+  static constexpr std::uint8_t shard_number = lost - 1;
+  std::atomic<std::uint8_t> hung{0};
   enum class outcome : std::uint8_t { open, won, lost };
   union {
     outcome firing = outcome::open;  // deadline: what its timer::turn() came to; for run()
@@ -96,34 +123,40 @@ struct detached_node : node {
   explicit detached_node(node* above) noexcept;
 };
 
-// with_cancel(), and the base of all that has a word.
+// with_cancel(), and the base of all that has a word. The word, which all read, and what comes and goes (the shard
+// but for its callbacks) are 64 bytes apart: never on one cache line.
 struct cancel_node : scope, node {
   cancel_node(kind k, const context& above, std::uint32_t handle_count) noexcept;
   cancel_node(kind k, const context& above, std::uint32_t handle_count, std::uint64_t lookup_word) noexcept;
 
-  futex_lock lock;
-  cancel_node* children = nullptr;     // circular; once done, the list of cancel.cpp's walk
-  callback_base* callbacks = nullptr;  // circular
-  cancel_node* next = nullptr;         // while linked, a sibling; afterwards the owner of a walk links it
+  int fd = -1;  // done_fd(); written once, before the word tells of it
+  error cause;  // I2; a deadline's waits here from the start
   union {
-    cancel_node* prev = nullptr;  // while linked
-    cancel_node* decider;         // once the word says inherited: the ancestor whose cause and place count
+    cancel_node** slot;  // while it hangs in a chunk: where
+    cancel_node* next;   // afterwards the owner of a walk links it
   };
-  error cause;                 // I2; a deadline's waits here from the start
-  std::source_location place;  // I2; likewise
+  shard own;
+};
+static_assert(sizeof(cancel_node) == 80);
+
+// with_deadline() and with_timeout(). Where the root has a scheduler of its own, a pointer to it follows.
+struct deadline_node : cancel_node, timer {
+  deadline_node(const context& above, time_point when, scheduler& on) noexcept;
+  static bool on_step(work& self, step s) noexcept;
+  scheduler& on() const noexcept;
+  static constexpr std::size_t size(bool own_scheduler) noexcept;
 };
 
-// with_deadline() and with_timeout()
-struct deadline_node : cancel_node, timer {
-  deadline_node(const context& above, time_point when) noexcept;
-  static bool on_step(work& self, step s) noexcept;
-  scheduler& on;
-};
+constexpr std::size_t deadline_node::size(bool own_scheduler) noexcept {
+  return sizeof(deadline_node) + (own_scheduler ? sizeof(scheduler*) : 0);
+}
+static_assert(sizeof(deadline_node) == 112);
 
 // with_custom(): the user's object follows, aligned, in the same allocation.
 struct custom_node : cancel_node {
-  custom_node(const context& above, std::size_t align) noexcept;
+  custom_node(const context& above, std::size_t bytes, std::size_t align) noexcept;
   void* storage() noexcept;
+  const std::size_t size;
   const std::size_t alignment;
   const node* const beyond;  // the nearest node above that answers a lookup; may be null
   custom_context* self = nullptr;
@@ -152,38 +185,129 @@ struct merge_node : cancel_node {
 // --- life (life.cpp) ---
 
 // One more hold, unless the node is being destroyed already.
-bool try_hold(node& n) noexcept;
-void hold(node& n) noexcept;
+inline bool try_hold(node& n) noexcept {
+  std::uint32_t count = n.holds.load(std::memory_order_relaxed);
+  while (count != 0) {
+    // relaxed: the caller reached the node through a lock, which ordered it.
+    if (n.holds.compare_exchange_weak(count, count + 1, std::memory_order_relaxed)) return true;
+  }
+  return false;
+}
+inline void hold(node& n) noexcept {
+  if (n.what == kind::todo) return;                 // immortal
+  n.holds.fetch_add(1, std::memory_order_relaxed);  // relaxed: the caller has one already
+}
 // One hold less; destroys the node and drops its hold on the parent, and so on up, where it was the last. May
 // run foreign code.
 void drop(node* n) noexcept;
 // One hold less, unless it is the last: then false, and nothing has changed.
 bool drop_unless_last(node& n) noexcept;
-void retain_handle(node& n) noexcept;
+inline void retain_handle(node& n) noexcept {
+  if (n.what == kind::todo) return;
+  n.handles.fetch_add(1, std::memory_order_relaxed);  // relaxed: the caller has one already
+}
 // One handle less. May run foreign code.
 void release_handle(node* n) noexcept;
-// Allocates room for a node of `size` and `extra` bytes at `align` behind it. Throws std::bad_alloc.
-void* allocate(std::size_t size, std::size_t extra, std::size_t align);
-void deallocate(void* memory, std::size_t align) noexcept;
-// Where the extra bytes start.
-std::size_t extra_offset(std::size_t size, std::size_t align) noexcept;
+// Where the extra bytes start. `align` is a power of two.
+constexpr std::size_t extra_offset(std::size_t size, std::size_t align) noexcept {
+  return (size + align - 1) & ~(align - 1);
+}
+
+// The pool aligns to 8, and multiples of 16 to 16. More is operator new's.
+constexpr std::size_t whole_size(std::size_t size, std::size_t extra, std::size_t align) noexcept {
+  const std::size_t all = extra_offset(size, align) + extra;
+  return align == __STDCPP_DEFAULT_NEW_ALIGNMENT__ ? extra_offset(all, align) : all;
+}
+// Room for a node of `size` and `extra` bytes at `align` behind it. Throws std::bad_alloc.
+inline void* allocate(std::size_t size, std::size_t extra, std::size_t align) {
+  const std::size_t all = whole_size(size, extra, align);
+  if (align <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) return pool::take(all);
+  return ::operator new(all, std::align_val_t(align));
+}
+// Gives it back; all three as before.
+inline void deallocate(void* memory, std::size_t size, std::size_t extra, std::size_t align) noexcept {
+  if (align <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) return pool::give(memory, whole_size(size, extra, align));
+  ::operator delete(memory, std::align_val_t(align));
+}
+
+inline node::node(kind k, node* above, std::uint32_t handle_count, std::uint64_t lookup_word) noexcept
+    : node_head{lookup_word}, parent(above), handles(handle_count), what(k),
+      traits(k == kind::root ? std::uint8_t{own_scheduler}
+             : above         ? static_cast<std::uint8_t>(above->traits & own_scheduler)
+                             : std::uint8_t{0}) {
+  const bool linked_later = k >= kind::cancel;  // L2
+  if (above && !linked_later) hold(*above);
+}
 
 // --- structure (derive.cpp) ---
 
 // The cancelable node behind a scope; null for never_ending.
-cancel_node* node_of(const scope* s) noexcept;
+inline cancel_node* node_of(const scope* s) noexcept {
+  // Every scope but never_ending is the base of a cancel_node; only handles see it as const.
+  return s == &never_ending ? nullptr : static_cast<cancel_node*>(const_cast<scope*>(s));
+}
+cancel_node* scope_of_value(const node& value) noexcept;
 // The scope that a child of `parent` would hang under; null where nothing above can be canceled.
-cancel_node* scope_above(const node* parent) noexcept;
+inline cancel_node* scope_above(const node* parent) noexcept {
+  if (!parent) return nullptr;
+  if (parent->what >= kind::cancel) return static_cast<cancel_node*>(const_cast<node*>(parent));
+  return parent->what == kind::value ? scope_of_value(*parent) : nullptr;
+}
 scheduler& scheduler_of(const node* n) noexcept;
-// Makes sure that a cancel of `n` will visit its lists; false: too late, it is done. The lock is held.
+// Makes sure that a cancel of `n` will visit its lists; false: too late, it is done. The lock of one of its shards is
+// held.
 bool open(cancel_node& n) noexcept;
-// Puts a new child on its parent scope's list, where walks find it; false: too late, the scope is done.
-bool link(cancel_node& above, cancel_node& child) noexcept;
-// Takes a child off its parent scope's list. The scope's lock is held.
-void unlink(cancel_node& above, cancel_node& child) noexcept;
+// Puts a new child on its parent scope's list, where walks find it; false: too late, the scope is done. Throws
+// std::bad_alloc. Uses `spare`, if it is needed, before it allocates.
+bool link(cancel_node& above, cancel_node& child, chunk*& spare);
+// Whether a child hangs there for as long as it does instead of holding its parent (L2).
+inline bool rides(const cancel_node& child) noexcept {
+  return child.parent && child.parent->what >= kind::cancel;
+}
+// For a child, or a callback, that was taken off `s`, whose lock is held, and does not go itself: if it kept `above` by hanging
+// there, it has a hold from now on (L1, L2).
+void taken_off(cancel_node& above, shard& s, const cancel_node& child) noexcept;
+inline void start_holding(cancel_node& above, shard& s) noexcept {
+  if (s.orphan && s.empty()) {
+    s.orphan = false;  // what all had, the last to go has for itself (L1)
+  } else {
+    above.holds.fetch_add(1, std::memory_order_relaxed);  // relaxed: it is kept by what hangs there
+  }
+}
+// For a node whose last handle has gone: what still hangs in `s`, whose lock is held, keeps it (L1).
+inline void make_orphan(cancel_node& n, shard& s) noexcept {
+  if (s.orphan || s.empty()) return;
+  s.orphan = true;
+  hold(n);
+}
+// What becomes of a node that leaves: it goes on; it is gone; it is gone if nobody has pinned it.
+enum class fate : std::uint8_t { stays, gone, gone_if_alone };
+// Takes a node off the list of its parent scope, wherever it still is on one. True: it has, or had, a hold on its
+// parent, for whoever destroys it to drop.
+bool leave(cancel_node& n, fate f) noexcept;
 
-// Takes a node off the lists of its parent scopes, wherever it still is on one.
-void leave(cancel_node& n) noexcept;
+// --- shards (shard.cpp) ---
+
+inline shard& lock_shard(cancel_node& n, unsigned number) noexcept {
+  // acquire: the table's making.
+  if (!n.own.children.load(std::memory_order_acquire).table()) {
+    n.own.lock.lock();
+    if (!n.own.children.load(std::memory_order_relaxed).table()) return n.own;
+    n.own.lock.unlock();  // split meanwhile
+  }
+  return lock_shard_of_table(n, number);
+}
+inline shard& lock_for_new(cancel_node& n, unsigned& number) noexcept {
+  number = 0;
+  if (!n.own.children.load(std::memory_order_acquire).table() && n.own.lock.try_lock()) {
+    if (!n.own.children.load(std::memory_order_relaxed).table()) return n.own;
+    n.own.lock.unlock();
+  }
+  return lock_contended(n, number);
+}
+inline std::uint8_t number_of(const cancel_node& c) noexcept {
+  return c.hung.load(std::memory_order_relaxed) & node::shard_number;
+}
 
 // --- merge (merge.cpp) ---
 
@@ -192,19 +316,35 @@ extern futex_lock merges;
 
 // --- cancel (cancel.cpp) ---
 
-// Ends `n`, which the caller keeps alive; true: this call decided. `cause` is exchanged for the one that it
+// Ends `n`, which is alive when it is called; true: this call decided. `cause` is exchanged for the one that it
 // replaces, for the caller to destroy.
 bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location where) noexcept;
+// The same, in one step where nothing was ever hung on it, nobody waits, and nothing needs to be written first.
+inline bool cancel_in_passing(cancel_node& n, error& cause, std::source_location where) noexcept {
+  constexpr auto verdict = static_cast<std::uint64_t>(errc::canceled);
+  // relaxed: only chooses.
+  std::uint64_t w = n.word.load(std::memory_order_relaxed);
+  if (w == 0 && !cause && n.what == kind::cancel) {
+    // release: all before the cancel (I4); the cause is null, and the place is in the word (I2). Unpinned, this is the last
+    // touch.
+    if (n.word.compare_exchange_strong(w, verdict | word::settled | word::at(where),
+                                       std::memory_order_release, std::memory_order_relaxed)) {
+      return true;
+    }
+  }
+  return cancel(n, errc::canceled, cause, where);
+}
 // Ends `n`, whose deadline has passed, as its timer would; the caller keeps it alive.
 void expire(deadline_node& n) noexcept;
 // Ends a node that was not linked because its parent scope is done; it is done when this returns.
 void inherit(cancel_node& n, cancel_node& from) noexcept;
 // Nothing can end `n` any more: lets go of its after_funcs and children. The caller keeps it alive.
 void abandon(cancel_node& n) noexcept;
-// Takes its timer, if it has one that is armed, out of the scheduler: at most once in its life.
+// Takes its timer, if it has one that was armed, out of the scheduler. May be done again.
 void disarm(cancel_node& n) noexcept;
-// Whose cause and place count for a node that is done.
+// Whose cause and place count for a node that is done; and that place.
 cancel_node& decider_of(cancel_node& n) noexcept;
+std::source_location place_of(const cancel_node& decider) noexcept;
 
 // Counts who uses a scheduler, for its destructor.
 class scheduler_use {
@@ -225,20 +365,21 @@ class tree {
     return {context(n, n), cancel_func(n, where)};
   }
 
-  // The list of callbacks; the lock of `n` is held.
-  static void push(cancel_node& n, callback_base& c) noexcept;
-  static void take(cancel_node& n, callback_base& c) noexcept;
+  // The list of callbacks of a shard, which is locked.
+  static void push(shard& s, callback_base& c) noexcept;
+  static void take(shard& s, callback_base& c) noexcept;
+  static callback_base* take_next(cancel_node& n, unsigned number, bool& gone) noexcept;
   // Runs all callbacks of `n`, which is done.
   static void run_callbacks(cancel_node& n) noexcept;
-  // Takes the after_funcs off the list, the lock being held, linked by next_; null: none.
-  static callback_base* take_detached(cancel_node& n) noexcept;
+  // Takes the after_funcs of `n` off a shard, which is locked, linked by prev_, in front of `taken`.
+  static callback_base* take_detached(cancel_node& n, shard& s, callback_base* taken) noexcept;
   static void tell_abandoned(callback_base* list) noexcept;
-  // How many cancel_callbacks and after_funcs are on the list; the lock is held (picture.cpp).
+  // How many cancel_callbacks and after_funcs hang on it (picture.cpp).
   struct tally {
     std::size_t callbacks = 0;
     std::size_t functions = 0;
   };
-  static tally count_callbacks(const cancel_node& n) noexcept;
+  static tally count_callbacks(cancel_node& n) noexcept;
 };
 
 }  // namespace heed::inline v0

@@ -46,6 +46,11 @@ const value_index* index_of(const value_node& v) noexcept {
   return is_late(v) ? static_cast<const late_value&>(v).last : &static_cast<const indexed_value&>(v).index;
 }
 
+std::size_t size_of(const value_node& v) noexcept {
+  if (v.position == length) return is_late(v) ? sizeof(late_indexed_value) : sizeof(indexed_value);
+  return is_late(v) ? sizeof(late_value) : sizeof(value_node);
+}
+
 bool passes(std::uint64_t filter, std::uint64_t bits) noexcept {
   return (filter & bits) == bits;
 }
@@ -230,9 +235,16 @@ void* value_node::storage() const noexcept {
 
 // The memory of a value that is gone, or was never made.
 static void free_node(value_node* v) noexcept {
-  const std::size_t align = align_of(*v->type);
+  const value_type& t = *v->type;
+  const std::size_t align = align_of(t);
+  const std::size_t size = size_of(*v);
+  const std::size_t extra = value_node::fits_inside(t.size, t.align) ? 0 : t.size;
   v->~value_node();
-  deallocate(v, align);
+  deallocate(v, size, extra, align);
+}
+
+cancel_node* scope_of_value(const node& value) noexcept {
+  return node_of(static_cast<const value_node&>(value).within);
 }
 
 void destroy_value(value_node* v) noexcept {

@@ -88,22 +88,23 @@ bool context::wait_until(time_point t) const {
 int context::done_fd() const {
   cancel_node* n = node_of(scope_);
   if (!n) return os::never_event();
-  const std::uint32_t here = os::fork_generation();
-  // acquire: scope::fd was written before the bit.
-  const std::uint32_t w = n->word.load(std::memory_order_acquire);
-  if ((w & word::has_fd) && (w >> word::generation_shift) == here) {
+  const auto here = static_cast<std::uint16_t>(os::fork_generation());
+  std::atomic<std::uint16_t>& made_in = n->own.fd_made_in;
+  // acquire, both: the descriptor was put under its number before.
+  const std::uint64_t w = n->word.load(std::memory_order_acquire);
+  if ((w & word::has_fd) && made_in.load(std::memory_order_acquire) == here) {
     if (w & word::closing) n->close();
     return n->fd;
   }
   const int fresh =
       (w & word::has_fd) ? -1 : os::make_event();  // may throw: before anything has changed (I11)
-  const locked guard(n->lock);
-  std::uint32_t now = n->word.load(std::memory_order_acquire);
+  const locked guard(n->own.lock);                 // between those who make it
+  std::uint64_t now = n->word.load(std::memory_order_acquire);
   if ((now & word::has_fd) == 0) {
     n->fd = fresh;
   } else {
     if (fresh >= 0) os::close_event(fresh);  // another thread was first
-    if ((now >> word::generation_shift) == here) return n->fd;
+    if (made_in.load(std::memory_order_relaxed) == here) return n->fd;
     // Made before a fork: what it shares with the parent process is left behind.
     if (now & word::verdict) {
       os::divert_event(n->fd);
@@ -111,14 +112,14 @@ int context::done_fd() const {
       os::renew_event(n->fd);
     }
   }
-  // Either the one who ends the context sees the bit, and signals; or we see the verdict, and signal before the
-  // bit lets anybody else have the fd (I1). release: scope::fd.
-  constexpr std::uint32_t below_generation = (1U << word::generation_shift) - 1;
-  std::uint32_t after = 0;
+  // release: the descriptor, for close(). Before the word tells of it.
+  made_in.store(here, std::memory_order_release);
+  // Either the one who ends the context sees the bit, and signals what is there by then; or we see the verdict, and signal
+  // before the bit lets anybody else have the fd (I1). release: the fd.
   do {
     if (now & word::verdict) os::signal_event(n->fd);
-    after = (now & below_generation) | word::has_fd | here << word::generation_shift;
-  } while (!n->word.compare_exchange_weak(now, after, std::memory_order_acq_rel, std::memory_order_acquire));
+  } while (!n->word.compare_exchange_weak(now, now | word::has_fd, std::memory_order_acq_rel,
+                                          std::memory_order_acquire));
   return n->fd;
 }
 

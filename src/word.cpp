@@ -2,56 +2,91 @@
 #include "word.hpp"
 
 #include "os.hpp"
+#include "tree.hpp"
+
+#include <bit>
+#include <climits>
 
 namespace heed::inline v0 {
 
 constinit const scope never_ending;
 
-// Called by readers too, also in a signal handler: two syscall-free loads, one write(2), one atomic and.
+// Called by readers too, also in a signal handler: three syscall-free loads, one write(2), one atomic and.
 void scope::close() const noexcept {
-  auto& mutable_word = const_cast<std::atomic<std::uint32_t>&>(word);  // never_ending never gets here
+  auto& n = *node_of(this);  // never_ending never gets here
   // acquire: `fd` was written before has_fd was set.
-  const std::uint32_t w = word.load(std::memory_order_acquire);
-  if ((w & word::closing) == 0) return;
-  if ((w >> word::generation_shift) == os::fork_generation()) {
-    os::signal_event(fd);
+  if ((n.word.load(std::memory_order_acquire) & word::closing) == 0) return;
+  // acquire: done_fd() puts a child process's descriptor under the number before it writes this. It looks for a
+  // verdict afterwards, by an operation on the word: so one of us signals the fresh one.
+  if (n.own.fd_made_in.load(std::memory_order_acquire) == os::fork_generation()) {
+    os::signal_event(n.fd);
   } else {
-    os::divert_event(fd);  // the parent process shares the eventfd: it must not see what its child does
+    os::divert_event(n.fd);  // the parent process shares the eventfd: it must not see what its child does
   }
   // release: who sees the bit gone may poll the fd. Any number of threads may do all this; it is idempotent.
-  mutable_word.fetch_and(~word::closing, std::memory_order_release);
+  n.word.fetch_and(~word::closing, std::memory_order_release);
 }
 
 namespace word {
 
-std::uint32_t raise(scope& s, std::uint32_t set) noexcept {
+namespace {
+
+// The half of the word that the kernel compares: the one with the flags.
+const std::atomic<std::uint32_t>& low_half(const scope& s) noexcept {
+  constexpr std::size_t offset = std::endian::native == std::endian::little ? 0 : 4;
+  // Only its address is used.
+  return *reinterpret_cast<const std::atomic<std::uint32_t>*>(reinterpret_cast<const char*>(&s.word) +
+                                                              offset);
+}
+
+// What threads sleep for: the verdict, or that all below is done, too.
+constexpr std::uint32_t for_verdict = 1;
+constexpr std::uint32_t for_settled = 2;
+
+// Who ends a context wakes two, and each of those two more: cancel() costs the same however many sleep.
+constexpr int passed_on = 2;
+
+}  // namespace
+
+std::uint64_t raise(scope& s, std::uint64_t set) noexcept {
   // acq_rel: publishes what the bit stands for; sees what came before a verdict that is already there.
   return s.word.fetch_or(set, std::memory_order_acq_rel);
 }
 
-std::uint32_t await_until(scope& s, std::uint32_t bits, time_point until) noexcept {
+std::uint64_t await_until(scope& s, std::uint64_t bits, time_point until) noexcept {
   // acquire: whoever waits for a verdict sees what came before it.
-  std::uint32_t w = s.word.load(std::memory_order_acquire);
-  for (;;) {
-    if (w & bits) return w;
+  std::uint64_t w = s.word.load(std::memory_order_acquire);
+  const std::uint32_t kind = (bits & verdict) ? for_verdict : for_settled;
+  for (bool slept = false;; slept = true) {
+    if (w & bits) {
+      if (slept && kind == for_verdict) os::wake(low_half(s), passed_on, kind);
+      return w;
+    }
     if ((w & waiters) == 0) {
       // The bit and the value that futex compares are one word: a change after this is not slept through.
       if (!s.word.compare_exchange_weak(w, w | waiters, std::memory_order_acquire)) continue;
       w |= waiters;
     }
     if (until != time_point::max() && clock::now() >= until) return w;
-    os::wait_until(s.word, w, until);
+    os::wait_until(low_half(s), static_cast<std::uint32_t>(w), until, kind);
     w = s.word.load(std::memory_order_acquire);
   }
 }
 
-std::uint32_t await(scope& s, std::uint32_t bits) noexcept {
+std::uint64_t await(scope& s, std::uint64_t bits) noexcept {
   return await_until(s, bits, time_point::max());
 }
 
-void announce(scope& s, std::uint32_t before) noexcept {
+void announce(scope& s, std::uint64_t before) noexcept {
   if (before & has_fd) s.close();
-  if (before & waiters) os::wake_all(s.word);
+  if ((before & waiters) == 0) return;
+  // The one who settles it looks for the bit anew, so those who wait for that are to set it anew.
+  os::wake(low_half(s), passed_on, for_verdict);
+  wake_settled(s);
+}
+
+void wake_settled(scope& s) noexcept {
+  os::wake(low_half(s), INT_MAX, for_settled);
 }
 
 }  // namespace word

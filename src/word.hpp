@@ -3,35 +3,59 @@
 
 #include <heed/context.hpp>
 
+#include <bit>
 #include <cstdint>
+#include <source_location>
 
 namespace heed::inline v0::word {
 
 // live --> claimed --> [closing] --> done           by its own cancel(), deadline or source
+// live -------------> [closing] --> done            by its own cancel(), where nothing has to be written first
 // live -------------> [closing] --> done            by an ancestor (inherited)
 //
 // done: verdict != 0, for good. closing is the time in which verdict is set and done_fd() not readable yet; a
 // reader who meets it makes the fd readable itself, so nobody ever sees the one without the other.
-inline constexpr std::uint32_t verdict = scope::verdict;  // 2 bits: 0 live, else the errc
-inline constexpr std::uint32_t claimed = 1U << 2;  // live to readers; the claimer writes cause and place
-inline constexpr std::uint32_t closing = scope::closing;  // bit 3
-inline constexpr std::uint32_t has_fd = 1U << 4;          // scope::fd is there
-inline constexpr std::uint32_t waiters = 1U << 5;         // somebody may be asleep on the word
-inline constexpr std::uint32_t hooks = 1U << 6;           // something was ever put on its lists
-inline constexpr std::uint32_t inherited = 1U << 7;       // an ancestor ended it: see cancel_node::decider
-inline constexpr std::uint32_t settled = 1U << 8;         // done, and everything below it is, too
-inline constexpr std::uint32_t merged = 1U << 9;          // a merge hangs somewhere below: see merge.cpp
-inline constexpr std::uint32_t generation_shift = 16;     // 16 bits: the fork generation that made the fd
+//
+// Above the flags is a pointer, so that a verdict and where it came from are one store (I2): the place of the
+// cancel(), or, with `inherited`, the ancestor that was ended. While live: nothing; a deadline has its place there.
+inline constexpr std::uint64_t verdict = scope::verdict;  // 2 bits: 0 live, else the errc
+inline constexpr std::uint64_t claimed = 1U << 2;         // live to readers; the claimer writes the cause
+inline constexpr std::uint64_t closing = scope::closing;  // bit 3
+inline constexpr std::uint64_t has_fd = 1U << 4;          // cancel_node::fd is there
+inline constexpr std::uint64_t waiters = 1U << 5;         // somebody may be asleep on the word
+inline constexpr std::uint64_t hooks = 1U << 6;           // something was ever put on its lists
+inline constexpr std::uint64_t inherited = 1U << 7;       // the pointer is the ancestor that ended it
+inline constexpr std::uint64_t settled = 1U << 8;         // done, and everything below it is, too
+inline constexpr std::uint64_t merged = 1U << 9;          // a merge hangs somewhere below: see merge.cpp
+inline constexpr std::uint64_t flags = (1U << 10) - 1;
 
 static_assert((verdict & claimed) == 0 && closing == 1U << 3);
 
+// Addresses have 57 bits at most, and what we point to is aligned to 8: shifted by 7, none of it meets the flags.
+inline std::uint64_t pointing(const void* p) noexcept {
+  return static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(p)) << 7;
+}
+inline void* pointer(std::uint64_t w) noexcept {
+  return reinterpret_cast<void*>(static_cast<std::uintptr_t>((w & ~flags) >> 7));
+}
+// A source_location is a pointer to what the compiler wrote down; {} is null.
+static_assert(sizeof(std::source_location) == sizeof(void*));
+inline std::uint64_t at(std::source_location where) noexcept {
+  return pointing(std::bit_cast<const void*>(where));
+}
+inline std::source_location place(std::uint64_t w) noexcept {
+  return std::bit_cast<std::source_location>(pointer(w));
+}
+
 // Has `set` in the word of `s`, whatever else happens to it; returns the word before.
-std::uint32_t raise(scope& s, std::uint32_t set) noexcept;
+std::uint64_t raise(scope& s, std::uint64_t set) noexcept;
 // Sleeps until the word has one of these bits; returns it.
-std::uint32_t await(scope& s, std::uint32_t bits) noexcept;
+std::uint64_t await(scope& s, std::uint64_t bits) noexcept;
 // The same, until `until` on heed::clock at the latest.
-std::uint32_t await_until(scope& s, std::uint32_t bits, time_point until) noexcept;
+std::uint64_t await_until(scope& s, std::uint64_t bits, time_point until) noexcept;
 // After `before` was exchanged for a word with a verdict: makes the fd readable, and wakes who slept on it.
-void announce(scope& s, std::uint32_t before) noexcept;
+void announce(scope& s, std::uint64_t before) noexcept;
+// Wakes who waits for `settled`; only the address is used.
+void wake_settled(scope& s) noexcept;
 
 }  // namespace heed::inline v0::word

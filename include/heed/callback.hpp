@@ -30,23 +30,24 @@ class HEED_API callback_base {
 
   // Puts it on the list of ctx. False: ctx is done already (or can never be), and it is on no list.
   bool enlist(const context& ctx) noexcept;
-  // Takes it off the list, if it is still there: true.
+  // Takes it off the list, if it is still there: true, and it has no owner any more. May run foreign code.
   bool unlist() noexcept;
   // Takes it off, or waits until its running call returns; at once inside that very call.
   void retire() noexcept;
-  // Lets go of the context's memory.
+  // Lets go of the context's memory, after somebody else has taken it off the list.
   void forget() noexcept;
 
  private:
   friend class tree;
   callback_base* next_ = nullptr;  // circular; null when on no list; guarded by the owner's lock
   callback_base* prev_ = nullptr;
-  cancel_node* owner_ = nullptr;  // the context, whose memory it holds
+  cancel_node* owner_ = nullptr;  // the context, whose memory it keeps
   function function_;
   bool* gone_ = nullptr;                   // while it runs: set when it is destroyed inside its own call
   const void* runner_ = nullptr;           // while it runs: the thread
   std::atomic<std::uint32_t> running_{0};  // a futex: see src/callback.cpp
   bool detached_;
+  std::uint8_t shard_ = 0;  // of the owner: the one it is on
 };
 
 /// Runs F when a context ends: `std::stop_callback` for contexts ([stopcallback]).
@@ -100,6 +101,9 @@ class HEED_API pending_function : private callback_base, private work {
   using handler = void (*)(pending_function&, action) noexcept;
   explicit pending_function(handler h) noexcept;
   ~pending_function() = default;
+  // Room for one, from where heed keeps small blocks. Throws `std::bad_alloc`.
+  static void* take(std::size_t bytes);
+  static void give(void* room, std::size_t bytes) noexcept;
 
  private:
   static void on_event(callback_base& self, event e) noexcept;
@@ -144,6 +148,17 @@ class stored_function final : public pending_function {
  public:
   template <class G>
   explicit stored_function(G&& g) : pending_function(&stored_function::handle), f_(std::forward<G>(g)) {}
+
+  static void* operator new(std::size_t bytes)
+    requires(alignof(F) <= alignof(void*))
+  {
+    return take(bytes);
+  }
+  static void operator delete(void* room) noexcept
+    requires(alignof(F) <= alignof(void*))
+  {
+    give(room, sizeof(stored_function));
+  }
 
  private:
   ~stored_function() {}

@@ -28,10 +28,9 @@ struct value_type;
 
 // What err() reads: the one word that decides whether a context is done. Its bits are told in src/word.hpp.
 struct scope {
-  static constexpr std::uint32_t verdict = 0b0011;  // 0 live, else the errc
-  static constexpr std::uint32_t closing = 0b1000;  // done, but its done_fd() is not readable yet
-  std::atomic<std::uint32_t> word{0};
-  int fd = -1;  // done_fd(); written once, before the word tells of it
+  static constexpr std::uint64_t verdict = 0b0011;  // 0 live, else the errc
+  static constexpr std::uint64_t closing = 0b1000;  // done, but its done_fd() is not readable yet
+  std::atomic<std::uint64_t> word{0};
   // Makes the fd readable when the word was seen with `closing`. Signal-safe, never waits.
   [[gnu::cold]] HEED_API void close() const noexcept;
 };
@@ -158,7 +157,7 @@ class HEED_API context {
   /// in every other form (waiters, done_fd(), callbacks). Lock-free, async-signal-safe. The promise of Go's
   /// `Context.Err`, and of its Done channel, which can lag behind Err there.
   std::error_code err() const noexcept {
-    const std::uint32_t w = scope_->word.load(std::memory_order_acquire);
+    const std::uint64_t w = scope_->word.load(std::memory_order_acquire);
     if ((w & scope::verdict) == 0) return {};
     if (w & scope::closing) [[unlikely]]
       scope_->close();
@@ -166,7 +165,7 @@ class HEED_API context {
   }
   /// `bool(err())`, for loops: `while (!ctx.done()) ...`. The same load, the same promises.
   bool done() const noexcept {
-    const std::uint32_t w = scope_->word.load(std::memory_order_acquire);
+    const std::uint64_t w = scope_->word.load(std::memory_order_acquire);
     if ((w & scope::verdict) == 0) return false;
     if (w & scope::closing) [[unlikely]]
       scope_->close();
@@ -292,7 +291,9 @@ class [[nodiscard]] HEED_API cancel_func {
   /// Cancels what it held, then takes over.
   cancel_func& operator=(cancel_func&& other) noexcept;
   /// Cancels; canceled_at() is then the line of the with_* call that made it.
-  ~cancel_func();
+  ~cancel_func() {
+    if (node_) leave_scope();
+  }
 
   /// Ends the context and everything below it, now: when it returns, the context is done, and if this call
   /// decided, so is every descendant that is not below a without_cancel(), and the cancel_callbacks have run, on
@@ -309,6 +310,7 @@ class [[nodiscard]] HEED_API cancel_func {
  private:
   friend class tree;
   cancel_func(cancel_node* n, std::source_location made) noexcept : node_(n), made_(made) {}
+  void leave_scope() noexcept;
   cancel_node* node_ = nullptr;
   std::source_location made_;
 };
@@ -340,13 +342,17 @@ cancelable with_deadline(const context& parent, const std::chrono::time_point<Cl
   return with_deadline(parent, to_time_point(when, [&] { return parent.now(); }), std::move(cause), where);
 }
 
+/// with_timeout() with its duration as heed counts. Use with_timeout().
+HEED_API cancelable with_timeout_of(const context& parent, duration timeout, error cause,
+                                    std::source_location where);
+
 /// with_deadline() at now + `timeout`, by the parent's clock. Any duration type; saturates:
 /// `duration::max()` and infinity never fire; zero and less are done at once; NaN is misuse
 /// (`std::invalid_argument`). Go's `WithTimeout` and `WithTimeoutCause`.
 template <class Rep, class Period>
 cancelable with_timeout(const context& parent, const std::chrono::duration<Rep, Period>& timeout,
                         error cause = {}, std::source_location where = std::source_location::current()) {
-  return with_deadline(parent, saturating_add(parent.now(), saturate(timeout)), std::move(cause), where);
+  return with_timeout_of(parent, saturate(timeout), std::move(cause), where);
 }
 
 /// A child with the parent's values that does not end when the parent does: no deadline, no err(), no cause.

@@ -89,7 +89,7 @@ class HEED_API custom_slot {
   ~custom_slot();  // frees the storage, unless it was committed
   custom_context::anchor anchor() const noexcept { return custom_context::anchor(node_); }
   void* storage() const noexcept;
-  cancelable commit(custom_context& self, std::source_location where) && noexcept;
+  cancelable commit(custom_context& self, std::source_location where) &&;
 
  private:
   const context& parent_;

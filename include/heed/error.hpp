@@ -110,7 +110,9 @@ class HEED_API error {
     std::swap(shared_, other.shared_);
     return *this;
   }
-  ~error();
+  ~error() {
+    if (shared_) let_go(shared_);
+  }
 
   /// True when there is an error.
   explicit operator bool() const noexcept { return shared_ != nullptr; }
@@ -154,6 +156,7 @@ class HEED_API error {
   static constexpr char type_tag = 0;
   template <class E>
   static shared* make(E&& e);
+  static void let_go(shared* s) noexcept;
   bool same_code(const error& other) const noexcept;
   bool holds(const std::error_code& code) const noexcept;
   // The object behind the exception, when its type has this tag (or, with RTTI, any std::exception in it).
