@@ -128,6 +128,7 @@ turned turn_one(cancel_node& c, cancel_node& from, std::uint64_t verdict) noexce
 // Has the processor fetch what a walk will write to next.
 void fetch(const cancel_node* c) noexcept {
   __builtin_prefetch(c, 1);
+  __builtin_prefetch(&c->slot, 1);  // all that a walk touches; perhaps on the next line
 }
 void fetch(const chunk* c) noexcept {
   if (!c) return;
@@ -239,9 +240,10 @@ class walk {
     switch (turn_one(m, root_, verdict_)) {
       case turned::open: return append(m);
       case turned::lost:
-        m.hung.store(m.hung.load(std::memory_order_relaxed) | node::lost, std::memory_order_relaxed);
+        // Not appended: it may be in another walk's second phase, as one that was lost there.
         if (word::await(m, word::settled) & word::closing) m.close();  // I1
-        return append(m);
+        drop_unless_last(m);  // never the last: the tether's pin is there
+        return;
       default: return;  // it is held, so neither is possible
     }
   }

@@ -1,0 +1,92 @@
+// What operations cost in instructions: run under callgrind, which writes a dump after each (check_costs.py).
+#include <heed/heed.hpp>
+
+#include <valgrind/callgrind.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+namespace {
+
+constexpr int times = 1000;
+
+template <class F>
+void measure(const char* name, F operation) {
+  for (int i = 0; i < times; ++i) operation();  // what is made once is there from here on
+  CALLGRIND_ZERO_STATS;
+  for (int i = 0; i < times; ++i) operation();
+  CALLGRIND_DUMP_STATS_AT(name);
+}
+
+// As far as the compiler knows, somebody looks at it.
+template <class T>
+void keep(const T& value) {
+  asm volatile("" ::"r"(&value) : "memory");
+}
+
+constexpr heed::key<int> key{"key"};
+constexpr heed::key<int> other_key{"other"};
+
+}  // namespace
+
+int main() {
+  const heed::context background;
+  auto [live, cancel_live] = heed::with_cancel(background);
+  auto [ended, cancel_ended] = heed::with_cancel(background);
+  cancel_ended();
+  heed::context values = live;
+  for (int i = 0; i < 10; ++i) values = heed::with_value(values, i == 0 ? key : other_key, i);
+
+  measure("nothing", [&] { keep(live); });
+  measure("err, live", [&] {
+    if (live.err()) std::abort();
+    keep(live);
+  });
+  measure("err, canceled", [&] {
+    if (!ended.err()) std::abort();
+    keep(ended);
+  });
+  measure("copy", [&] { keep(heed::context(live)); });
+  measure("with_cancel + cancel, background", [&] {
+    auto c = heed::with_cancel(background);
+    c.cancel();
+  });
+  measure("with_cancel + cancel, open parent", [&] {
+    auto c = heed::with_cancel(live);
+    c.cancel();
+  });
+  measure("with_cancel, canceled parent", [&] { keep(heed::with_cancel(ended)); });
+  measure("with_timeout + cancel", [&] {
+    auto c = heed::with_timeout(background, std::chrono::hours(1));
+    c.cancel();
+  });
+  measure("with_value", [&] { keep(heed::with_value(live, key, 1)); });
+  measure("without_cancel", [&] { keep(heed::without_cancel(live)); });
+  measure("merge + cancel", [&] {
+    auto c = heed::merge(live, background);
+    c.cancel();
+  });
+  measure("value, nearest", [&] {
+    if (!values.value(other_key)) std::abort();
+    keep(values);
+  });
+  measure("value, below nine others", [&] {
+    if (!values.value(key)) std::abort();
+    keep(values);
+  });
+  measure("cancel_callback", [&] { keep(heed::cancel_callback(live, [] {})); });
+  measure("after_func + stop", [&] {
+    if (!heed::after_func(live, [] {})()) std::abort();
+  });
+  measure("a child made, canceled by its parent, dropped", [&] {
+    static int once = 0;
+    if (once++ % times != 0) return;  // making them is dear
+    auto parent = heed::with_cancel(background);
+    std::vector<heed::cancelable> children;
+    for (int i = 0; i < times; ++i) children.push_back(heed::with_cancel(parent.ctx));
+    parent.cancel();
+  });
+  return 0;
+}
