@@ -71,6 +71,9 @@ struct cache {
 
 HEED_POOL_TLS extern constinit thread_local cache mine;
 
+// How many blocks are in somebody's hands or on threads' lists. For tests.
+std::size_t out(std::size_t size_class) noexcept;
+
 // The rare halves of the two below.
 void* refill(std::size_t size_class);
 void spill(void* p, std::size_t size_class) noexcept;
