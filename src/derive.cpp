@@ -36,10 +36,9 @@ void link(cancel_node& n) {
   if (rides(n)) parent.held = nullptr;
 }
 
-// The memory of a new node is freed again where making it comes to nothing.
 template <class Node, class... Args>
-Node* make(Args&&... args) {
-  return ::new (allocate(sizeof(Node), 0, alignof(Node))) Node(std::forward<Args>(args)...);
+Node* make(const node* parent, Args&&... args) {
+  return ::new (allocate(parent, sizeof(Node), 0, alignof(Node))) Node(std::forward<Args>(args)...);
 }
 
 // What a new cancelable node under `parent` starts with: the context's handle and the cancel_func's, and that an
@@ -50,8 +49,15 @@ std::uint32_t first_handles(const context& parent) noexcept {
 
 }  // namespace
 
-root_node::root_node(scheduler& s) noexcept : node(kind::root, nullptr, 1, lookup_none), on(s) {
-  scheduler_use::add(s);
+root_node::root_node(scheduler* s, memory* m) noexcept : node(kind::root, nullptr, 1, lookup_none), on(s) {
+  if (s) {
+    give(own_scheduler);
+    scheduler_use::add(*s);
+  }
+  if (m) {
+    give(own_memory);
+    memory_use::add(*m);
+  }
 }
 
 detached_node::detached_node(node* above) noexcept
@@ -89,7 +95,7 @@ scheduler& scheduler_of(const node* n) noexcept {
   for (; n->parent; n = n->parent) {
     if (n->what == kind::deadline) return static_cast<const deadline_node*>(n)->on();
   }
-  return static_cast<const root_node*>(n)->on;
+  return *static_cast<const root_node*>(n)->on;
 }
 
 // Under the lock of one of its shards. Either our bit comes first, then the one who publishes the verdict sees it and
@@ -123,13 +129,13 @@ context todo() noexcept {
 }
 
 context background(scheduler& s, std::source_location where) {
-  auto* n = make<root_node>(s);
+  auto* n = make<root_node>(nullptr, &s, nullptr);
   track::made(*n, where);
   return tree::make(n, &never_ending);
 }
 
 cancelable with_cancel(const context& parent, std::source_location where) {
-  auto* n = make<cancel_node>(kind::cancel, parent, first_handles(parent));
+  auto* n = make<cancel_node>(tree::of(parent), kind::cancel, parent, first_handles(parent));
   cancelable made = tree::make(n, where);
   track::made(*n, where);
   if (n->parent) link(*n);
@@ -147,7 +153,7 @@ cancelable until(const context& parent, time_point when, time_point now, schedul
     if (const auto earlier = parent.deadline(); earlier && *earlier < when) return with_cancel(parent, where);
   }
   const bool own = &on != &default_scheduler();
-  void* memory = allocate(deadline_node::size(own), 0, alignof(deadline_node));
+  void* memory = allocate(tree::of(parent), deadline_node::size(own), 0, alignof(deadline_node));
   auto* n = ::new (memory) deadline_node(parent, when, on);
   cancelable made = tree::make(n, where);
   track::made(*n, where);
@@ -203,15 +209,16 @@ cancelable with_timeout_of(const context& parent, duration timeout, error cause,
 }
 
 context without_cancel(const context& parent, std::source_location where) {
-  auto* n = make<detached_node>(tree::of(parent));
+  auto* n = make<detached_node>(tree::of(parent), tree::of(parent));
   track::made(*n, where);
   return tree::make(n, &never_ending);
 }
 
 custom_slot::custom_slot(const context& parent, std::size_t size, std::size_t align)
     : parent_(parent),
-      node_(::new (allocate(sizeof(custom_node), size, std::max(alignof(custom_node), align)))
-                custom_node(parent, size, std::max(alignof(custom_node), align))) {}
+      node_(
+          ::new (allocate(tree::of(parent), sizeof(custom_node), size, std::max(alignof(custom_node), align)))
+              custom_node(parent, size, std::max(alignof(custom_node), align))) {}
 
 custom_slot::~custom_slot() {
   if (!node_) return;

@@ -15,8 +15,9 @@ namespace {
 template <class Node>
 void free_node(Node* n, std::size_t size = sizeof(Node), std::size_t extra = 0,
                std::size_t align = alignof(Node)) noexcept {
+  const bool own = n->is(node::own_memory);
   n->~Node();
-  deallocate(n, size, extra, align);
+  deallocate(n, own, size, extra, align);
 }
 
 // What all cancelable nodes have. It is on no list and in no timer any more.
@@ -32,9 +33,14 @@ void take_apart(cancel_node& n) noexcept {
     case kind::todo:
     case kind::tether:
     case kind::merge: return;
-    case kind::root:
-      scheduler_use::remove(static_cast<root_node*>(n)->on);
-      return free_node(static_cast<root_node*>(n));
+    case kind::root: {
+      auto* r = static_cast<root_node*>(n);
+      if (r->on) scheduler_use::remove(*r->on);
+      memory* const kept_in = r->is(node::own_memory) ? &memory_of(*r) : nullptr;
+      free_node(r);
+      if (kept_in) memory_use::remove(*kept_in);
+      return;
+    }
     case kind::detached: return free_node(static_cast<detached_node*>(n));
     case kind::value: return destroy_value(static_cast<value_node*>(n));
     case kind::cancel: return;  // destroy()

@@ -133,7 +133,7 @@ cancelable merge(const context& a, const context& b, std::source_location where)
   cancel_node* const scope_a = node_of(tree::scope_of(a));
   cancel_node* const scope_b = node_of(tree::scope_of(b));
   process_scheduler::prepare_for_fork();
-  auto* m = ::new (allocate(sizeof(merge_node), asked.size() * sizeof(node*), alignof(merge_node)))
+  auto* m = ::new (allocate(tree::of(a), sizeof(merge_node), asked.size() * sizeof(node*), alignof(merge_node)))
       merge_node(a, b, asked.empty() ? lookup_past(of_a ? of_a : of_b) : filter_of(asked), asked.size());
   std::transform(asked.begin(), asked.end(), m->asked(), [](const question& q) { return q.of; });
   track::made(*m, where);

@@ -52,6 +52,7 @@
 #include <heed/callback.hpp>
 #include <heed/context.hpp>
 #include <heed/custom.hpp>
+#include <heed/memory.hpp>
 #include <heed/scheduler.hpp>
 
 #include "pool.hpp"
@@ -92,6 +93,7 @@ struct node : node_head {
     timed = 2,          // cancelable: it or a scope above may have a deadline
     mixed = 4,          // cancelable: one above counts on another scheduler's clock (by a merge)
     armed = 8,          // deadline: its scheduler has been given its timer
+    own_memory = 16,    // the root brought memory, and a pointer to that is in front of each block
   };
   std::uint8_t traits;
   bool is(trait t) const noexcept { return (traits & t) != 0; }
@@ -112,8 +114,8 @@ struct node : node_head {
 
 // background(scheduler&)
 struct root_node : node {
-  explicit root_node(scheduler& s) noexcept;
-  scheduler& on;
+  root_node(scheduler* s, memory* m) noexcept;
+  scheduler* const on;  // null: the default one
 };
 
 // with_value() makes a value_node: values.hpp.
@@ -218,23 +220,31 @@ constexpr std::size_t whole_size(std::size_t size, std::size_t extra, std::size_
   const std::size_t all = extra_offset(size, align) + extra;
   return align == __STDCPP_DEFAULT_NEW_ALIGNMENT__ ? extra_offset(all, align) : all;
 }
-// Room for a node of `size` and `extra` bytes at `align` behind it. Throws std::bad_alloc.
-inline void* allocate(std::size_t size, std::size_t extra, std::size_t align) {
+// The same where a root has memory of its own (memory.cpp).
+void* allocate_from(memory& m, std::size_t size, std::size_t extra, std::size_t align);
+void deallocate_own(void* block, std::size_t size, std::size_t extra, std::size_t align) noexcept;
+memory& memory_of(const node& n) noexcept;
+// Room for a node below `parent`, of `size` and `extra` bytes at `align` behind it. Throws std::bad_alloc.
+inline void* allocate(const node* parent, std::size_t size, std::size_t extra, std::size_t align) {
+  if (parent && parent->is(node::own_memory)) [[unlikely]]
+    return allocate_from(memory_of(*parent), size, extra, align);
   const std::size_t all = whole_size(size, extra, align);
   if (align <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) return pool::take(all);
   return ::operator new(all, std::align_val_t(align));
 }
-// Gives it back; all three as before.
-inline void deallocate(void* memory, std::size_t size, std::size_t extra, std::size_t align) noexcept {
-  if (align <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) return pool::give(memory, whole_size(size, extra, align));
-  ::operator delete(memory, std::align_val_t(align));
+// Gives it back; sizes as before. `own`: whether the node is own_memory.
+inline void deallocate(void* block, bool own, std::size_t size, std::size_t extra,
+                       std::size_t align) noexcept {
+  if (own) [[unlikely]]
+    return deallocate_own(block, size, extra, align);
+  if (align <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) return pool::give(block, whole_size(size, extra, align));
+  ::operator delete(block, std::align_val_t(align));
 }
 
 inline node::node(kind k, node* above, std::uint32_t handle_count, std::uint64_t lookup_word) noexcept
     : node_head{lookup_word}, parent(above), handles(handle_count), what(k),
-      traits(k == kind::root ? std::uint8_t{own_scheduler}
-             : above         ? static_cast<std::uint8_t>(above->traits & own_scheduler)
-                             : std::uint8_t{0}) {
+      traits(above ? static_cast<std::uint8_t>(above->traits & (own_scheduler | own_memory))
+                   : std::uint8_t{0}) {
   const bool linked_later = k >= kind::cancel;  // L2
   if (above && !linked_later) hold(*above);
 }
@@ -351,6 +361,13 @@ class scheduler_use {
  public:
   static void add(scheduler& s) noexcept { s.users_.fetch_add(1, std::memory_order_relaxed); }
   static void remove(scheduler& s) noexcept { s.users_.fetch_sub(1, std::memory_order_relaxed); }
+};
+
+// Counts the roots that use a memory, for its destructor.
+class memory_use {
+ public:
+  static void add(memory& m) noexcept { m.users_.fetch_add(1, std::memory_order_relaxed); }
+  static void remove(memory& m) noexcept { m.users_.fetch_sub(1, std::memory_order_relaxed); }
 };
 
 // The library's way into the public classes.

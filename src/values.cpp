@@ -129,7 +129,8 @@ std::size_t align_of(const value_type& t) noexcept {
 template <class Node, class... Args>
 Node* make(const context& parent, const key_base& k, const value_type& t, Args... args) {
   const bool inside = node_head::fits_inside(t.size, t.align);
-  Node* made = ::new (allocate(sizeof(Node), inside ? 0 : t.size, align_of(t))) Node(parent, k, t, args...);
+  Node* made = ::new (allocate(tree::of(parent), sizeof(Node), inside ? 0 : t.size, align_of(t)))
+      Node(parent, k, t, args...);
   if (!inside) made->offset = static_cast<std::uint32_t>(extra_offset(sizeof(Node), align_of(t)));
   return made;
 }
@@ -239,8 +240,9 @@ static void free_node(value_node* v) noexcept {
   const std::size_t align = align_of(t);
   const std::size_t size = size_of(*v);
   const std::size_t extra = value_node::fits_inside(t.size, t.align) ? 0 : t.size;
+  const bool own = v->is(node::own_memory);
   v->~value_node();
-  deallocate(v, size, extra, align);
+  deallocate(v, own, size, extra, align);
 }
 
 cancel_node* scope_of_value(const node& value) noexcept {

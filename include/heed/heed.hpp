@@ -8,5 +8,6 @@
 #include <heed/export.hpp>
 #include <heed/format.hpp>
 #include <heed/manual_scheduler.hpp>
+#include <heed/memory.hpp>
 #include <heed/scheduler.hpp>
 #include <heed/time.hpp>

@@ -8,7 +8,7 @@ shift || true
 
 headers='heed/heed.hpp heed/coroutine.hpp heed/group.hpp heed/inspect.hpp heed/stop_token.hpp heed/sync.hpp heed/wait.hpp
   algorithm atomic cassert chrono climits condition_variable cstdint deque filesystem fstream functional future iostream
-  memory mutex optional span stdexcept stop_token string string_view system_error thread utility vector
+  memory memory_resource mutex optional span stdexcept stop_token string string_view system_error thread utility vector
   poll.h signal.h sys/socket.h time.h unistd.h'
 source=$(
   for header in $headers; do echo "#include <$header>"; done

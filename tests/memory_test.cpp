@@ -1,0 +1,159 @@
+// Roots with memory of their own: <heed/memory.hpp>.
+#include <heed/heed.hpp>
+#include <heed/memory.hpp>
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <map>
+#include <memory_resource>
+#include <mutex>
+#include <new>
+#include <utility>
+#include <vector>
+
+using namespace std::chrono_literals;
+
+namespace {
+
+// Remembers what it gave, and may be told to have none left.
+class counted : public heed::memory {
+ public:
+  void* allocate(std::size_t bytes, std::size_t align) override {
+    const std::scoped_lock guard(mutex_);
+    if (left == 0) throw std::bad_alloc();
+    --left;
+    ++calls;
+    void* room = ::operator new(bytes, std::align_val_t(align));
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(room) % align, 0U);
+    given_[room] = {bytes, align};
+    return room;
+  }
+  void deallocate(void* room, std::size_t bytes, std::size_t align) noexcept override {
+    const std::scoped_lock guard(mutex_);
+    const auto at = given_.find(room);
+    ASSERT_NE(at, given_.end());
+    EXPECT_EQ(at->second, std::pair(bytes, align));
+    given_.erase(at);
+    ::operator delete(room, std::align_val_t(align));
+  }
+  std::size_t blocks() {
+    const std::scoped_lock guard(mutex_);
+    return given_.size();
+  }
+  int calls = 0;
+  int left = 1 << 30;
+
+ private:
+  std::mutex mutex_;
+  std::map<void*, std::pair<std::size_t, std::size_t>> given_;
+};
+
+struct alignas(64) wide {
+  int number;
+};
+class source : public heed::custom_context {
+ public:
+  explicit source(anchor a) : custom_context(a) {}
+};
+
+constexpr heed::key<int> number_key{"number"};
+constexpr heed::key<wide> wide_key{"wide"};
+
+}  // namespace
+
+TEST(Memory, EveryContextBelowTheRootIsKeptInIt) {
+  counted mine;
+  {
+    const auto root = heed::background(mine);
+    EXPECT_EQ(mine.blocks(), 1U);
+    auto canceled = heed::with_cancel(root);
+    auto timed = heed::with_timeout(canceled.ctx, 1h);
+    const auto number = heed::with_value(timed.ctx, number_key, 7);
+    const auto aligned = heed::with_value(number, wide_key, wide{8});
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(aligned.value(wide_key)) % 64, 0U);
+    const auto detached = heed::without_cancel(aligned);
+    auto custom = heed::with_custom<source>(aligned);
+    auto other = heed::with_cancel(heed::with_value(heed::background(), number_key, 9));
+    auto merged = heed::merge(custom.ctx, other.ctx);
+    EXPECT_EQ(mine.blocks(), 8U);
+    EXPECT_EQ(detached.value(wide_key)->number, 8);
+    EXPECT_EQ(*merged.ctx.value(number_key), 7);
+    canceled.cancel("end");
+    EXPECT_EQ(merged.ctx.cause().message(), "end");
+    EXPECT_EQ(root.to_string(), "background");
+  }
+  EXPECT_EQ(mine.blocks(), 0U);
+}
+
+TEST(Memory, OthersDoNotTouchIt) {
+  counted mine;
+  const auto root = heed::background(mine);
+  const int before = mine.calls;
+  auto beside = heed::with_cancel(heed::background());
+  auto merged = heed::merge(beside.ctx, root);
+  EXPECT_EQ(mine.calls, before) << "a merge is kept where its first parent is";
+}
+
+// I11: where there is none left, nothing has changed.
+TEST(Memory, FailureLeavesEverythingAsItWas) {
+  counted mine;
+  const auto root = heed::background(mine);
+  auto parent = heed::with_cancel(root);
+  const std::size_t before = mine.blocks();
+  mine.left = 0;
+  EXPECT_THROW(heed::with_cancel(parent.ctx), std::bad_alloc);
+  EXPECT_THROW(heed::with_timeout(parent.ctx, 1h), std::bad_alloc);
+  EXPECT_THROW(heed::with_value(parent.ctx, number_key, 1), std::bad_alloc);
+  EXPECT_THROW(heed::without_cancel(parent.ctx), std::bad_alloc);
+  EXPECT_THROW(heed::with_custom<source>(parent.ctx), std::bad_alloc);
+  EXPECT_THROW(heed::merge(parent.ctx, heed::background()), std::bad_alloc);
+  EXPECT_THROW(heed::background(mine), std::bad_alloc);
+  EXPECT_EQ(mine.blocks(), before);
+  mine.left = 1;
+  auto child = heed::with_cancel(parent.ctx);
+  parent.cancel();
+  EXPECT_TRUE(child.ctx.done());
+}
+
+TEST(Memory, WithASchedulerToo) {
+  counted mine;
+  heed::manual_scheduler time;
+  {
+    const auto root = heed::background(time, mine);
+    auto timed = heed::with_timeout(root, 1s);
+    EXPECT_EQ(mine.blocks(), 2U);
+    time.advance(1s);
+    EXPECT_EQ(timed.ctx.err(), heed::errc::deadline_exceeded);
+  }
+  EXPECT_EQ(mine.blocks(), 0U);
+}
+
+TEST(Memory, AMemoryResourceFits) {
+  class resource : public heed::memory {
+   public:
+    explicit resource(std::pmr::memory_resource& r) : resource_(r) {}
+    void* allocate(std::size_t bytes, std::size_t align) override { return resource_.allocate(bytes, align); }
+    void deallocate(void* room, std::size_t bytes, std::size_t align) noexcept override {
+      resource_.deallocate(room, bytes, align);
+    }
+
+   private:
+    std::pmr::memory_resource& resource_;
+  };
+  std::pmr::monotonic_buffer_resource arena;
+  resource mine(arena);
+  auto request = heed::with_timeout(heed::background(mine), 1h);
+  EXPECT_EQ(*heed::with_value(request.ctx, number_key, 3).value(number_key), 3);
+}
+
+using MemoryDeathTest = testing::Test;
+TEST(MemoryDeathTest, DestroyedTooEarly) {
+  EXPECT_DEATH(
+      {
+        heed::context left;
+        const counted mine;
+        left = heed::with_value(heed::background(const_cast<counted&>(mine)), number_key, 1);
+      },
+      "before the contexts that are kept in it");
+}
