@@ -139,8 +139,8 @@ void fetch(const chunk* c) noexcept {
 // The first phase: everything below a root that has just been decided.
 class walk {
  public:
-  explicit walk(cancel_node& root) noexcept
-      : root_(root), verdict_(root.word.load(std::memory_order_relaxed) & word::verdict) {
+  walk(cancel_node& root, chunk*& emptied) noexcept
+      : emptied_(emptied), root_(root), verdict_(root.word.load(std::memory_order_relaxed) & word::verdict) {
     // relaxed: this thread wrote the verdict.
     cancel_node* at = &root;
     turn_below(*at);
@@ -162,13 +162,12 @@ class walk {
   bool turn_some(cancel_node& n, unsigned number) noexcept {
     cancel_node* lost = nullptr;
     cancel_node* tethers = nullptr;
-    chunk* emptied = nullptr;
     bool more = false;
     {
       shard& s = lock_shard(n, number);
       const locked guard(s.lock, locked::already);
       std::array<cancel_node*, chunk::room> taken;
-      const std::size_t count = take(n, s, taken, emptied);
+      const std::size_t count = take(n, s, taken);
       for (std::size_t i = 0; i < count; ++i) {
         cancel_node& c = *taken[i];
         if (c.what == kind::tether) {
@@ -186,7 +185,6 @@ class walk {
       }
       more = !s.children.load(std::memory_order_relaxed).none();
     }
-    free_chunk(emptied);
     while (lost) {
       cancel_node& c = *std::exchange(lost, lost->next);
       if (word::await(c, word::settled) & word::closing) c.close();  // I1
@@ -198,8 +196,7 @@ class walk {
 
   // Takes a whole chunk, or what there is, off a locked shard. Before any of them can be seen to have left, they have
   // their holds on `n` (L2).
-  static std::size_t take(cancel_node& n, shard& s, std::array<cancel_node*, chunk::room>& taken,
-                          chunk*& emptied) noexcept {
+  std::size_t take(cancel_node& n, shard& s, std::array<cancel_node*, chunk::room>& taken) noexcept {
     const children_of_shard now = s.children.load(std::memory_order_relaxed);
     std::size_t count = 0;
     if (cancel_node* only = now.single()) {
@@ -213,7 +210,7 @@ class walk {
       count = newest->count;
       std::copy_n(newest->at, count, taken.begin());
       s.children.store(children_of_shard::of_chunks(newest->older), std::memory_order_relaxed);
-      emptied = newest;
+      newest->older = std::exchange(emptied_, newest);
     }
     std::uint32_t riding = 0;
     for (std::size_t i = 0; i < count; ++i) {
@@ -254,17 +251,29 @@ class walk {
     last_ = &c;
   }
 
+  chunk*& emptied_;  // linked by `older`
   cancel_node& root_;
   const std::uint64_t verdict_;
   cancel_node* first_ = nullptr;
   cancel_node* last_ = nullptr;
 };
 
+// The chunks that a walk has emptied, freed when its claim is over: operator delete may be foreign (I5).
+struct emptied_chunks {
+  emptied_chunks() = default;
+  emptied_chunks(const emptied_chunks&) = delete;
+  emptied_chunks& operator=(const emptied_chunks&) = delete;
+  ~emptied_chunks() {
+    while (first) free_chunk(std::exchange(first, first->older));
+  }
+  chunk* first = nullptr;
+};
+
 // The first phase, for a claimed node, while that claim exists. From here on everything below it is done.
-void turn(cancel_node& n, errc verdict, std::uint64_t from) noexcept {
+void turn(cancel_node& n, errc verdict, std::uint64_t from, emptied_chunks& emptied) noexcept {
   publish(n, verdict, from);
   if (n.word.load(std::memory_order_relaxed) & word::settled) return;
-  const walk below(n);
+  const walk below(n, emptied.first);
   // release: who waits for it finds everything below done.
   const std::uint64_t before = n.word.fetch_or(word::settled, std::memory_order_release);
   if (before & word::waiters) word::wake_settled(n);
@@ -272,9 +281,11 @@ void turn(cancel_node& n, errc verdict, std::uint64_t from) noexcept {
 
 // The first phase of a deadline that has passed, whose cause and place are there since its birth.
 node::outcome turn_deadline(cancel_node& n, claim::patience p) noexcept {
+  emptied_chunks emptied;
   const claim mine(n, p);
   // relaxed: the place is the pointer of a live word, and nobody else writes it now.
-  if (mine.won()) turn(n, errc::deadline_exceeded, n.word.load(std::memory_order_relaxed) & ~word::flags);
+  if (mine.won())
+    turn(n, errc::deadline_exceeded, n.word.load(std::memory_order_relaxed) & ~word::flags, emptied);
   return mine.is();
 }
 
@@ -330,7 +341,10 @@ quick cancel_quickly(cancel_node& n, errc verdict, error& cause, std::uint64_t f
     return quick::won;
   // Somebody has come to wait, or to hang something on it, while it was claimed.
   const pin keep(n);
-  turn(n, verdict, from);
+  {
+    emptied_chunks emptied;
+    turn(n, verdict, from, emptied);
+  }
   finish(n);
   return quick::won;
 }
@@ -344,10 +358,11 @@ bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location whe
   const pin keep(n);
   bool won = false;
   {
+    emptied_chunks emptied;
     const claim mine(n);
     if (mine.won()) {
       std::swap(n.cause, cause);  // I2; the old one goes when nobody waits for us any more (I5)
-      turn(n, verdict, from);
+      turn(n, verdict, from, emptied);
       won = true;
     }
   }

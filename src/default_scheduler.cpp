@@ -38,11 +38,13 @@ scheduler::~scheduler() {
 }
 
 void process_scheduler::prepare_for_fork() {
-  static const bool done = [] {
-    os::at_fork([] { before_fork(); }, [] { after_fork_in_parent(); }, [] { after_fork_in_child(); });
-    return true;
-  }();
-  static_cast<void>(done);
+  // No static with a guard: a child that was forked meanwhile would wait for it for ever. So two threads may both get here
+  // first, and the handlers bear to be called twice.
+  static constinit std::atomic<bool> told{false};
+  // relaxed: it orders nothing.
+  if (told.load(std::memory_order_relaxed)) return;
+  os::at_fork([] { before_fork(); }, [] { after_fork_in_parent(); }, [] { after_fork_in_child(); });
+  told.store(true, std::memory_order_relaxed);
 }
 
 void process_scheduler::arm(timer& t, time_point) {
@@ -59,21 +61,27 @@ void process_scheduler::reserve() {
   threads_.reserve();
 }
 
+// How many of the same handlers this thread's fork() has called.
+static constinit thread_local int handlers_under_way = 0;
+
 // A child process has this thread's contexts, and none of the other threads. Deadlines that were armed before wait
 // until the child arms one of its own and so starts the timer thread anew.
 void process_scheduler::before_fork() noexcept {
+  if (handlers_under_way++ > 0) return;
   merges.lock();
   helpers::before_fork();
   the_process_scheduler().time_.before_fork();
   the_process_scheduler().threads_.before_fork();
 }
 void process_scheduler::after_fork_in_parent() noexcept {
+  if (--handlers_under_way > 0) return;
   the_process_scheduler().threads_.after_fork_in_parent();
   the_process_scheduler().time_.after_fork_in_parent();
   helpers::after_fork_in_parent();
   merges.unlock();
 }
 void process_scheduler::after_fork_in_child() noexcept {
+  if (--handlers_under_way > 0) return;
   auto& self = the_process_scheduler();
   helpers::after_fork_in_child(self.threads_);
   self.threads_.after_fork_in_child();

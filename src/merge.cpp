@@ -133,8 +133,9 @@ cancelable merge(const context& a, const context& b, std::source_location where)
   cancel_node* const scope_a = node_of(tree::scope_of(a));
   cancel_node* const scope_b = node_of(tree::scope_of(b));
   process_scheduler::prepare_for_fork();
-  auto* m = ::new (allocate(tree::of(a), sizeof(merge_node), asked.size() * sizeof(node*), alignof(merge_node)))
-      merge_node(a, b, asked.empty() ? lookup_past(of_a ? of_a : of_b) : filter_of(asked), asked.size());
+  auto* m =
+      ::new (allocate(tree::of(a), sizeof(merge_node), asked.size() * sizeof(node*), alignof(merge_node)))
+          merge_node(a, b, asked.empty() ? lookup_past(of_a ? of_a : of_b) : filter_of(asked), asked.size());
   std::transform(asked.begin(), asked.end(), m->asked(), [](const question& q) { return q.of; });
   track::made(*m, where);
 
@@ -148,7 +149,7 @@ cancelable merge(const context& a, const context& b, std::source_location where)
       if (n.parent && !(hung && rides(n))) hold(*n.parent);
     }
   } first{*m}, second{m->second};
-  // I5: before the lock is taken. (Unless another thread fills a chunk just now: then it is link() that allocates.)
+  // I5: before the lock is taken. (Where other threads meet us at a parent just now, link() may still have to allocate.)
   struct chunks {
     chunk* a = nullptr;
     chunk* b = nullptr;

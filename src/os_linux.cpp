@@ -138,9 +138,13 @@ void close_event(int fd) noexcept {
 }
 
 std::uint32_t fork_generation() noexcept {
-  static const int registered =
-      ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
-  static_cast<void>(registered);
+  // No static with a guard: a child that was forked meanwhile would wait for it for ever. Registered twice, it counts by
+  // two. relaxed: it orders nothing.
+  static constinit std::atomic<bool> counted{false};
+  if (!counted.load(std::memory_order_relaxed)) {
+    ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+    counted.store(true, std::memory_order_relaxed);
+  }
   return forks.load(std::memory_order_relaxed) & 0xffffU;
 }
 
@@ -233,8 +237,15 @@ unsigned cpu() noexcept {
 }
 
 unsigned cpu_count() noexcept {
-  static const long count = ::sysconf(_SC_NPROCESSORS_ONLN);
-  return count < 1 ? 1 : static_cast<unsigned>(count);
+  // relaxed: whoever asks first, or second, gets the same.
+  static constinit std::atomic<unsigned> known{0};
+  unsigned count = known.load(std::memory_order_relaxed);
+  if (count == 0) {
+    const long online = ::sysconf(_SC_NPROCESSORS_ONLN);
+    count = online < 1 ? 1 : static_cast<unsigned>(online);
+    known.store(count, std::memory_order_relaxed);
+  }
+  return count;
 }
 
 const void* this_thread() noexcept {

@@ -91,6 +91,7 @@ class children {
       if ((w & (word::verdict | word::hooks)) != word::hooks) return false;
       if (!go_on(s)) {
         last_ = nullptr;
+        beginnings_ = 0;
         return ++number_ < shard_count(of_);
       }
       while (n < batch && next_) {

@@ -51,8 +51,8 @@ void split(cancel_node& n) noexcept {
   if (!fresh) return;
   {
     const locked guard(n.own.lock);
-    // acquire: with a verdict there, its walk may be over.
-    if (!table_of(n) && (n.word.load(std::memory_order_acquire) & (word::verdict | word::claimed)) == 0) {
+    // Its bit also tells that there may be a table to free.
+    if (!table_of(n) && open(n)) {
       shard& first = fresh->at()[0].s;
       first.callbacks = std::exchange(n.own.callbacks, nullptr);
       first.orphan = std::exchange(n.own.orphan, false);

@@ -6,8 +6,8 @@
 //
 //  H1  Whatever hangs on a node knows the number of its shard, and is touched there under that shard's lock only.
 //      Number 0 is the node's own until it is split, and afterwards the first of the table.
-//  H2  A node is split once, under the lock of its own shard, while its word is live: the walk that ends it, which
-//      takes that lock after the verdict, finds the table or no table for good.
+//  H2  A node is split once, under the lock of its own shard, while it has no verdict, and with the bit `hooks` set before: the
+//      walk that ends it, which takes that lock after the verdict, finds the table or no table for good.
 //  H3  Children lie in chunks, without holes: who leaves is replaced by the newest. A single one needs no chunk.
 #pragma once
 

@@ -254,14 +254,20 @@ void destroy_value(value_node* v) noexcept {
   free_node(v);
 }
 
+// From here on everything comes from the node: the value's constructor may do anything, also with the parent's handle.
 value_slot::value_slot(const context& parent, const key_base& k, const value_type& type)
-    : parent_(parent), node_(make_value(parent, k, type)) {}
+    : node_(make_value(parent, k, type)) {
+  // The value's handles count as one on its scope.
+  if (cancel_node* within = node_of(tree::scope_of(parent))) retain_handle(*within);
+}
 
 value_slot::~value_slot() {
   if (!node_) return;
   auto* v = static_cast<value_node*>(node_);
   node* above = v->parent;
+  cancel_node* within = node_of(v->within);
   free_node(v);
+  if (within) release_handle(within);
   drop(above);
 }
 
@@ -271,10 +277,8 @@ void* value_slot::storage() const noexcept {
 
 context value_slot::commit(std::source_location where) && noexcept {
   auto* v = static_cast<value_node*>(std::exchange(node_, nullptr));
-  // The value's handles count as one on its scope.
-  if (cancel_node* within = node_of(tree::scope_of(parent_))) retain_handle(*within);
   track::made(*v, where);
-  return tree::make(v, tree::scope_of(parent_));
+  return tree::make(v, v->within);
 }
 
 }  // namespace heed::inline v0

@@ -459,3 +459,40 @@ TEST(Merge, CallbackMayEndTheOtherParent) {
   EXPECT_EQ(p.b.ctx.cause().message(), "forward");
   EXPECT_EQ(merged.ctx.cause().message(), "a");
 }
+
+// A merge that ended by itself, and whose handle is kept, is met by one walk through both parents: what lies between is
+// not lost (I3).
+TEST(Merge, OneThatHasEndedIsMetTwiceByOneWalk) {
+  auto [root, cancel_root] = heed::with_cancel(heed::background());
+  auto [a, cancel_a] = heed::with_cancel(root);
+  auto [b, cancel_b] = heed::with_cancel(root);
+  auto [merged, cancel_merged] = heed::merge(a, b);
+  auto [child, cancel_child] = heed::with_cancel(b);
+  auto [below, cancel_below] = heed::with_cancel(child);
+  auto [deep, cancel_deep] = heed::with_cancel(below);
+  bool ran = false;
+  const heed::cancel_callback told(child, [&ran] { ran = true; });
+  cancel_merged();
+  cancel_root();
+  EXPECT_TRUE(child.done());
+  EXPECT_TRUE(below.done());
+  EXPECT_TRUE(deep.done());
+  EXPECT_TRUE(ran);
+}
+
+// The same by two walks, the second inside the first one's callbacks.
+TEST(Merge, OneThatHasEndedIsMetByTwoWalks) {
+  auto [a, cancel_a] = heed::with_cancel(heed::background());
+  auto [b, cancel_b] = heed::with_cancel(heed::background());
+  auto [merged, cancel_merged] = heed::merge(a, b);
+  auto [child, cancel_child] = heed::with_cancel(a);
+  auto [below, cancel_below] = heed::with_cancel(child);
+  bool ran = false;
+  const heed::cancel_callback told(below, [&ran] { ran = true; });
+  const heed::cancel_callback second(child, [end = cancel_b.share()] { end(); });
+  cancel_merged();
+  cancel_a();
+  EXPECT_TRUE(below.done());
+  EXPECT_TRUE(ran);
+  EXPECT_TRUE(b.done());
+}

@@ -325,3 +325,22 @@ TEST(Value, Printed) {
 }
 
 }  // namespace
+
+// T's constructor is foreign code: it may also change the very handle that the new context is made from.
+TEST(Value, ConstructorMayReplaceTheParentsHandle) {
+  struct replacing {
+    replacing(heed::context& handle, const heed::context& other) { handle = other; }
+    replacing(const replacing&) = delete;
+    replacing& operator=(const replacing&) = delete;
+  };
+  static constexpr heed::key<replacing> k{"replacing"};
+  auto first = heed::with_cancel(heed::background());
+  auto second = heed::with_cancel(heed::background());
+  heed::context parent = first.ctx;
+  const heed::context child = heed::with_value(parent, k, std::in_place, parent, second.ctx);
+  EXPECT_EQ(parent, second.ctx);
+  second.cancel();
+  EXPECT_FALSE(child.done());
+  first.cancel();
+  EXPECT_TRUE(child.done());
+}

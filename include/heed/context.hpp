@@ -433,7 +433,6 @@ class HEED_API value_slot {
   context commit(std::source_location where) && noexcept;
 
  private:
-  const context& parent_;
   node_head* node_;
 };
 

@@ -92,7 +92,7 @@ class HEED_API custom_slot {
   cancelable commit(custom_context& self, std::source_location where) &&;
 
  private:
-  const context& parent_;
+  const context parent_;  // a copy: C's constructor may do anything, also with the original
   cancel_node* node_;
 };
 

@@ -242,3 +242,16 @@ TEST(Tree, FilterTellsMostMisses) {
   for (const auto& k : keys) passed += heed::tree::of(ctx)->may_know(k) ? 1 : 0;
   EXPECT_LT(passed, unknown / 4) << "a tenth is what two bits of 62 for each key give";
 }
+
+// I3: also one that nothing was ever hung on leaves its parent with its last handle, while something keeps its memory.
+TEST(Tree, CanceledChildThatIsOnlyKeptLeaves) {
+  auto [parent, cancel] = heed::with_cancel(heed::background());
+  heed::context kept;
+  {
+    auto child = heed::with_cancel(parent);
+    kept = heed::without_cancel(child.ctx);
+    child.cancel();
+    EXPECT_EQ(children_of(parent), 1);
+  }
+  EXPECT_EQ(children_of(parent), 0);
+}
