@@ -51,7 +51,7 @@ std::uint32_t first_handles(const context& parent) noexcept {
 
 root_node::root_node(scheduler* s, memory* m) noexcept : node(kind::root, nullptr, 1, lookup_none), on(s) {
   if (s) {
-    give(own_scheduler);
+    if (s != &default_scheduler()) give(own_scheduler);  // deadlines below have room for it only then
     scheduler_use::add(*s);
   }
   if (m) {

@@ -102,18 +102,29 @@ TEST(Memory, FailureLeavesEverythingAsItWas) {
   auto parent = heed::with_cancel(root);
   const std::size_t before = mine.blocks();
   mine.left = 0;
-  EXPECT_THROW(heed::with_cancel(parent.ctx), std::bad_alloc);
-  EXPECT_THROW(heed::with_timeout(parent.ctx, 1h), std::bad_alloc);
-  EXPECT_THROW(heed::with_value(parent.ctx, number_key, 1), std::bad_alloc);
-  EXPECT_THROW(heed::without_cancel(parent.ctx), std::bad_alloc);
-  EXPECT_THROW(heed::with_custom<source>(parent.ctx), std::bad_alloc);
-  EXPECT_THROW(heed::merge(parent.ctx, heed::background()), std::bad_alloc);
-  EXPECT_THROW(heed::background(mine), std::bad_alloc);
+  EXPECT_THROW(static_cast<void>(heed::with_cancel(parent.ctx)), std::bad_alloc);
+  EXPECT_THROW(static_cast<void>(heed::with_timeout(parent.ctx, 1h)), std::bad_alloc);
+  EXPECT_THROW(static_cast<void>(heed::with_value(parent.ctx, number_key, 1)), std::bad_alloc);
+  EXPECT_THROW(static_cast<void>(heed::without_cancel(parent.ctx)), std::bad_alloc);
+  EXPECT_THROW(static_cast<void>(heed::with_custom<source>(parent.ctx)), std::bad_alloc);
+  EXPECT_THROW(static_cast<void>(heed::merge(parent.ctx, heed::background())), std::bad_alloc);
+  EXPECT_THROW(static_cast<void>(heed::background(mine)), std::bad_alloc);
   EXPECT_EQ(mine.blocks(), before);
   mine.left = 1;
   auto child = heed::with_cancel(parent.ctx);
   parent.cancel();
   EXPECT_TRUE(child.ctx.done());
+}
+
+// The default scheduler, named: deadlines below are as below background(). (They were written to past their end.)
+TEST(Memory, WithTheDefaultScheduler) {
+  counted mine;
+  const auto timed = heed::with_timeout(heed::background(heed::default_scheduler(), mine), 1h);
+  EXPECT_EQ(mine.blocks(), 2U);
+  const auto beside = heed::with_timeout(heed::background(heed::default_scheduler()), 1h);
+  EXPECT_EQ(mine.blocks(), 2U);
+  const auto below = heed::with_timeout(heed::with_value(beside.ctx, number_key, 1), 1min);
+  EXPECT_FALSE(below.ctx.done());
 }
 
 TEST(Memory, WithASchedulerToo) {
