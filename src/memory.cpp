@@ -2,6 +2,7 @@
 #include <heed/error.hpp>
 #include <heed/memory.hpp>
 
+#include "os.hpp"
 #include "track.hpp"
 #include "tree.hpp"
 
@@ -28,9 +29,34 @@ context root(scheduler* s, memory& m, std::source_location where) {
 
 }  // namespace
 
+// In users_, besides the number: somebody sleeps in wait_unused().
+static constexpr std::uint32_t awaited = 1U << 31;
+
+void memory_use::add(memory& m) noexcept {
+  m.users_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a count; the caller keeps the memory
+}
+
+void memory_use::remove(memory& m) noexcept {
+  const std::atomic<std::uint32_t>& word = m.users_;  // its address is all that is used after the next line
+  // release: what deallocate() did, for who waits.
+  if (m.users_.fetch_sub(1, std::memory_order_release) == (awaited | 1)) os::wake_all(word);
+}
+
+void memory::wait_unused() const noexcept {
+  auto& word = const_cast<std::atomic<std::uint32_t>&>(users_);
+  for (;;) {
+    // acquire: pairs with remove().
+    std::uint32_t now = word.load(std::memory_order_acquire);
+    if ((now & ~awaited) == 0) return;
+    // relaxed: it only asks to be woken. The mark stays; later it costs a system call for each last root.
+    if ((now & awaited) || word.compare_exchange_weak(now, now | awaited, std::memory_order_relaxed))
+      os::wait(word, now | awaited);
+  }
+}
+
 memory::~memory() {
   // relaxed: who destroys it has to know that nobody uses it; this only catches who does not.
-  if (users_.load(std::memory_order_relaxed) != 0)
+  if ((users_.load(std::memory_order_relaxed) & ~awaited) != 0)
     abort_with("heed: a memory is destroyed before the contexts that are kept in it");
 }
 

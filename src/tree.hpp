@@ -363,11 +363,12 @@ class scheduler_use {
   static void remove(scheduler& s) noexcept { s.users_.fetch_sub(1, std::memory_order_relaxed); }
 };
 
-// Counts the roots that use a memory, for its destructor.
+// Counts the roots that use a memory: each goes last of all below it (memory.cpp).
 class memory_use {
  public:
-  static void add(memory& m) noexcept { m.users_.fetch_add(1, std::memory_order_relaxed); }
-  static void remove(memory& m) noexcept { m.users_.fetch_sub(1, std::memory_order_relaxed); }
+  static void add(memory& m) noexcept;
+  // After it the memory may be gone.
+  static void remove(memory& m) noexcept;
 };
 
 // The library's way into the public classes.

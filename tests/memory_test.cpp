@@ -4,11 +4,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory_resource>
 #include <mutex>
 #include <new>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -138,6 +141,74 @@ TEST(Memory, WithASchedulerToo) {
     EXPECT_EQ(timed.ctx.err(), heed::errc::deadline_exceeded);
   }
   EXPECT_EQ(mine.blocks(), 0U);
+}
+
+// Lookups lay down indexes on the way: still one block each.
+TEST(Memory, AChainOfValues) {
+  counted mine;
+  heed::context c = heed::background(mine);
+  for (int i = 1; i <= 40; ++i) {
+    c = heed::with_value(c, number_key, i);
+    c = heed::with_value(c, wide_key, wide{i});
+    EXPECT_EQ(mine.blocks(), 1U + 2U * static_cast<unsigned>(i));
+  }
+  EXPECT_EQ(*c.value(number_key), 40);
+  EXPECT_EQ(c.value(wide_key)->number, 40);
+  c = heed::context();
+  EXPECT_EQ(mine.blocks(), 0U);
+}
+
+// Made on one thread, given back on others, in whatever order they drop what they have.
+TEST(Memory, GivenBackByAnyThread) {
+  counted m;
+  {
+    auto [root, cancel] = heed::with_cancel(heed::background(m));
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+      std::vector<heed::context> chain{root};
+      for (int i = 0; i < 200; ++i) {
+        chain.push_back(i % 2 ? heed::with_value(chain.back(), number_key, i)
+                              : heed::with_timeout(chain.back(), 1h).ctx);
+      }
+      threads.emplace_back([chain = std::move(chain), t]() mutable {
+        if (t % 2) std::reverse(chain.begin(), chain.end());
+        while (!chain.empty()) chain.pop_back();
+      });
+    }
+    for (auto& t : threads) t.join();
+  }
+  m.wait_unused();
+  EXPECT_EQ(m.blocks(), 0U);
+}
+
+// A deadline that fires while the program lets go of its context, and of the memory right after: fails without
+// wait_unused().
+TEST(Memory, TheLastToUseItMayBeATimer) {
+  for (int round = 0; round < 3000; ++round) {
+    counted m;
+    {
+      const auto c = heed::with_timeout(heed::background(m), 50us);
+      while (!c.ctx.done()) {}
+    }
+    m.wait_unused();
+    EXPECT_EQ(m.blocks(), 0U);
+  }
+}
+
+TEST(Memory, WaitsUntilItIsUnused) {
+  counted m;
+  m.wait_unused();
+  heed::context left = heed::background(m);
+  std::atomic<bool> dropped{false};
+  std::thread t([&] {
+    std::this_thread::sleep_for(1ms);  // so that the other one sleeps, mostly
+    dropped = true;
+    left = heed::context();
+  });
+  m.wait_unused();
+  EXPECT_TRUE(dropped);
+  t.join();
+  EXPECT_EQ(m.blocks(), 0U);
 }
 
 TEST(Memory, AMemoryResourceFits) {

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <source_location>
 
 namespace heed::inline v0 {
@@ -17,7 +18,7 @@ namespace heed::inline v0 {
 ///
 /// Both functions may be called by any thread at any time, also inside cancel() and inside each other's callers'
 /// destructors; none is called by heed with a lock held. It must outlive every context below: its destructor aborts with a
-/// message where it does not. What std::pmr has fits by two lines: see docs/guide.md.
+/// message where it does not; see wait_unused(). What std::pmr has fits by two lines: see docs/guide.md.
 class HEED_API memory {
  public:
   memory() noexcept = default;
@@ -32,9 +33,15 @@ class HEED_API memory {
   /// Takes back what allocate() gave for the same two numbers.
   virtual void deallocate(void* room, std::size_t bytes, std::size_t align) noexcept = 0;
 
+  /// Blocks until no context is kept in it any more; what deallocate() did for them is visible then. heed's own threads may
+  /// hold a context for a moment longer than the program does: while its deadline fires, or while a merge that it is in is
+  /// ended from the other side. So call this first in the destructor of your class. It waits for good where the program
+  /// itself still has a context.
+  void wait_unused() const noexcept;
+
  private:
   friend class memory_use;
-  std::atomic<std::size_t> users_{0};  // relaxed: only a count, for the destructor's check
+  std::atomic<std::uint32_t> users_{0};  // a futex: see src/memory.cpp
 };
 
 /// A root whose contexts are kept in `m`. Otherwise like background(). Throws what `m.allocate()` throws. Thread-safe.
