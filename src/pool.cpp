@@ -255,7 +255,7 @@ void* refill(std::size_t size_class) {
   depot& d = depots[size_class];
   const std::size_t size = size_of(size_class);
   const bool keep = may_keep();
-  const std::uint16_t wanted = keep ? most_kept(size_class) / 2 : 1;
+  const auto wanted = static_cast<std::uint16_t>(keep ? most_kept(size_class) / 2 : 1);
   slab* to_free = nullptr;
   block* got = nullptr;
   for (;;) {
