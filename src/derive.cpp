@@ -156,7 +156,6 @@ cancelable until(const context& parent, time_point when, time_point now, schedul
   void* memory = allocate(tree::of(parent), deadline_node::size(own), 0, alignof(deadline_node));
   auto* n = ::new (memory) deadline_node(parent, when, on);
   cancelable made = tree::make(n, where);
-  track::made(*n, where);
   n->cause = std::move(cause);
   n->word.store(word::at(where), std::memory_order_relaxed);  // nobody else has it yet
   struct unlinked {                                           // L2, where arm() throws
@@ -169,6 +168,7 @@ cancelable until(const context& parent, time_point when, time_point now, schedul
     // Before it is linked, so that nothing else can have ended it.
     n->word.store(static_cast<std::uint64_t>(errc::deadline_exceeded) | word::settled | word::at(where),
                   std::memory_order_release);
+    track::made(*n, where);
     return made;
   }
   if (when != time_point::max() && !parent.done()) {
@@ -186,6 +186,7 @@ cancelable until(const context& parent, time_point when, time_point now, schedul
     on.arm(*n, when);  // may throw: `made` then takes the node away (I11)
     failed.n = nullptr;
   }
+  track::made(*n, where);  // its traits are settled now: who reads the list reads them
   pending.n = nullptr;
   link(*n);
   // Where the parent was done by now, no walk comes along to disarm it.

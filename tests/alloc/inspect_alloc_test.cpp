@@ -77,8 +77,8 @@ TEST(DumpAllocation, ChildrenThatGoBetweenTwoBatches) {
       if (interrupted) seen.insert(dropped);
     }
     // Of those that were dropped it has what it had taken: so many batches of 64, from the youngest on.
-    const auto in_batches = [first = first, last = last](int n) {
-      return last - std::clamp(count - n * 64, first, last);
+    const auto in_batches = [from_here = first, to_here = last](int n) {
+      return to_here - std::clamp(count - n * 64, from_here, to_here);
     };
     std::set<int> taken;
     for (int batches = 0; batches * 64 < count + 64; ++batches) {
