@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <stdexcept>
@@ -210,4 +211,26 @@ TEST(CancelCallbackDeathTest, AnExceptionTerminates) {
   EXPECT_DEATH(throw_synchronously(), "");
   EXPECT_DEATH(throw_at_registration(), "");
   EXPECT_DEATH(throw_on_a_thread_of_the_scheduler(), "");
+}
+
+// F may ask for any alignment.
+TEST(AfterFunc, KeepsTheAlignmentOfItsFunction) {
+  struct alignas(64) wide {
+    bool* right;
+    void operator()() { *right = reinterpret_cast<std::uintptr_t>(this) % 64 == 0; }
+  };
+  struct alignas(16) half {
+    bool* right;
+    void operator()() { *right = reinterpret_cast<std::uintptr_t>(this) % 16 == 0; }
+  };
+  heed::manual_scheduler time;
+  auto [ctx, cancel] = heed::with_cancel(heed::background(time));
+  bool wide_right = false;
+  bool half_right = false;
+  heed::after_func(ctx, wide{&wide_right});
+  heed::after_func(ctx, half{&half_right});
+  cancel();
+  EXPECT_EQ(time.run_pending(), 2U);
+  EXPECT_TRUE(wide_right);
+  EXPECT_TRUE(half_right);
 }

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <concepts>
 #include <cstdint>
+#include <new>
 #include <type_traits>
 #include <utility>
 
@@ -149,15 +150,19 @@ class stored_function final : public pending_function {
   template <class G>
   explicit stored_function(G&& g) : pending_function(&stored_function::handle), f_(std::forward<G>(g)) {}
 
-  static void* operator new(std::size_t bytes)
-    requires(alignof(F) <= alignof(void*))
-  {
-    return take(bytes);
+  static void* operator new(std::size_t bytes) {
+    if constexpr (alignof(stored_function) <= alignof(void*)) {
+      return take(bytes);
+    } else {
+      return ::operator new(bytes, std::align_val_t(alignof(stored_function)));
+    }
   }
-  static void operator delete(void* room) noexcept
-    requires(alignof(F) <= alignof(void*))
-  {
-    give(room, sizeof(stored_function));
+  static void operator delete(void* room) noexcept {
+    if constexpr (alignof(stored_function) <= alignof(void*)) {
+      give(room, sizeof(stored_function));
+    } else {
+      ::operator delete(room, std::align_val_t(alignof(stored_function)));
+    }
   }
 
  private:
