@@ -158,7 +158,8 @@ class HEED_API context {
   /// `Context.Err`, and of its Done channel, which can lag behind Err there.
   std::error_code err() const noexcept {
     const std::uint64_t w = scope_->word.load(std::memory_order_acquire);
-    if ((w & scope::verdict) == 0) return {};
+    if ((w & scope::verdict) == 0) [[likely]]
+      return {};
     if (w & scope::closing) [[unlikely]]
       scope_->close();
     return {static_cast<int>(w & scope::verdict), category()};
@@ -166,7 +167,8 @@ class HEED_API context {
   /// `bool(err())`, for loops: `while (!ctx.done()) ...`. The same load, the same promises.
   bool done() const noexcept {
     const std::uint64_t w = scope_->word.load(std::memory_order_acquire);
-    if ((w & scope::verdict) == 0) return false;
+    if ((w & scope::verdict) == 0) [[likely]]
+      return false;
     if (w & scope::closing) [[unlikely]]
       scope_->close();
     return true;
