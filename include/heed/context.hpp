@@ -372,8 +372,8 @@ HEED_API context without_cancel(const context& parent,
 /// and a cancel(), dump() or deadline under way on one side may hold what is on the other for a moment: both
 /// schedulers must outlive it.
 ///
-/// At most four small allocations (two of them where a parent has children): throws `std::bad_alloc`, or `std::system_error` when the first merge of the process
-/// cannot register with fork(); then nothing has changed. Costs a step per context above that has had no merge
+/// At most four small allocations (two of them where the parents have children): throws `std::bad_alloc`, or
+/// `std::system_error` when the first merge of the process cannot register with fork(); then nothing has changed. Costs a step per context above that has had no merge
 /// below it, and n log n for n values where both parents have some. While a context with a merge below is being
 /// ended (without the callbacks), others of the kind wait: one lock of the process. Asked for in golang/go#36503.
 HEED_API cancelable merge(const context& a, const context& b,
