@@ -78,7 +78,7 @@ bool condition_sleeper::on_step(work& w, step) noexcept {
     condition_sleeper& one = *std::exchange(s, chain);
     if (chain) chain = chain->chain_;
     one.cv_.notify_all();
-    const std::atomic<std::uint32_t>& address = one.helper_;
+    const sync::atomic<std::uint32_t>& address = one.helper_;
     // release: the last access. Only the address is used after it.
     one.helper_.store(finished, std::memory_order_release);
     os::wake_all(address);

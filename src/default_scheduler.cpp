@@ -40,7 +40,7 @@ scheduler::~scheduler() {
 void process_scheduler::prepare_for_fork() {
   // No static with a guard: a child that was forked meanwhile would wait for it for ever. So two threads may both get here
   // first, and the handlers bear to be called twice.
-  static constinit std::atomic<bool> told{false};
+  static constinit sync::atomic<bool> told{false};
   // relaxed: it orders nothing.
   if (told.load(std::memory_order_relaxed)) return;
   os::at_fork([] { before_fork(); }, [] { after_fork_in_parent(); }, [] { after_fork_in_child(); });

@@ -12,7 +12,7 @@ struct loop_waits::state {
   loop_wait* first = nullptr;
   bool closed = false;
   // How many are handing a wait to the loop. Changed under the lock; futex compares it.
-  std::atomic<std::uint32_t> busy{0};
+  sync::atomic<std::uint32_t> busy{0};
 };
 
 loop_wait::~loop_wait() = default;

@@ -1,18 +1,18 @@
 // An elastic set of threads that run work, each item as if it had a thread of its own.
 #pragma once
 
+#include <heed/atomic.hpp>
 #include <heed/scheduler.hpp>
 
 #include "sync.hpp"
 
-#include <atomic>
 #include <cstddef>
 
 namespace heed::inline v0 {
 
 // Links an item that is in no wheel any more. release: W4, for who asks just then where a timer is.
 inline void set_next(links& item, links* next) noexcept {
-  std::atomic_ref<links*>(item.next).store(next, std::memory_order_release);
+  sync::atomic_ref<links*>(item.next).store(next, std::memory_order_release);
 }
 
 // A thread that is awake and has nothing to run yet is a looker, and so is one that has announced its return from an
@@ -74,12 +74,12 @@ class executor {
   links* first_ = nullptr;
   links* last_ = nullptr;
   std::size_t threads_ = 0;
-  std::size_t idle_ = 0;                // asleep in rest(), not summoned yet
-  std::size_t lookers_ = 0;             // summoned or started, and not busy yet
-  std::size_t summoned_ = 0;            // of the idle: to be taken by whoever wakes
-  std::atomic<bool> reserved_{false};   // read without the lock
-  unsigned forks_ = 0;                  // between the first process and this one
-  std::atomic<std::uint32_t> bell_{0};  // a futex: changes at each summons
+  std::size_t idle_ = 0;                 // asleep in rest(), not summoned yet
+  std::size_t lookers_ = 0;              // summoned or started, and not busy yet
+  std::size_t summoned_ = 0;             // of the idle: to be taken by whoever wakes
+  sync::atomic<bool> reserved_{false};   // read without the lock
+  unsigned forks_ = 0;                   // between the first process and this one
+  sync::atomic<std::uint32_t> bell_{0};  // a futex: changes at each summons
 };
 
 }  // namespace heed::inline v0

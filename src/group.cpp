@@ -49,7 +49,7 @@ class group_state {
   void start(group_task& t) {
     on_.reserve();  // may throw: before anything has changed (I11)
     t.group_ = this;
-    std::atomic<std::uint32_t> started{0};
+    sync::atomic<std::uint32_t> started{0};
     bool at_once = false;
     {
       const locked guard(lock_);
@@ -195,7 +195,7 @@ class group_state {
   links* first_ = nullptr;      // what waits, in order
   links* last_ = nullptr;
   error error_;
-  std::atomic<std::uint32_t> bell_{0};  // a futex: changes when unfinished_ comes to 0
+  sync::atomic<std::uint32_t> bell_{0};  // a futex: changes when unfinished_ comes to 0
 };
 
 group_task& group_state::pop() noexcept {
@@ -225,7 +225,7 @@ bool group_state::one_less() noexcept {
 
 // Before the task can end: its caller's word is on the stack of a go() that returns as soon as it is set.
 void group_state::tell_caller(group_task& t) noexcept {
-  std::atomic<std::uint32_t>* caller = std::exchange(t.caller_, nullptr);
+  sync::atomic<std::uint32_t>* caller = std::exchange(t.caller_, nullptr);
   if (!caller) return;
   // release: go() returns after all that led to this. Only the address is used after the store.
   caller->store(1, std::memory_order_release);
@@ -243,7 +243,7 @@ void group_state::post_all(links* tasks) noexcept {
 group_task* group_state::finish() noexcept {
   const bool on_default = on_default_;
   scheduler& on = on_;
-  const std::atomic<std::uint32_t>& bell = bell_;
+  const sync::atomic<std::uint32_t>& bell = bell_;
   group_task* next = nullptr;
   bool wake = false;
   {

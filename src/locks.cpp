@@ -20,7 +20,7 @@ struct sync_waiter {
   enum : std::uint32_t { given = 1, called_off = 2 };
 
   void tell(std::uint32_t what) noexcept {
-    const std::atomic<std::uint32_t>& address = word;
+    const sync::atomic<std::uint32_t>& address = word;
     // release: what the unit's last holder, or the canceler, did.
     word.fetch_or(what, std::memory_order_release);
     os::wake_one(address);
@@ -40,7 +40,7 @@ struct sync_waiter {
       os::wait(word, seen);
   }
 
-  std::atomic<std::uint32_t> word{0};
+  sync::atomic<std::uint32_t> word{0};
   bool waits = false;  // in the queue; guarded by its lock, as are the links
   sync_waiter* next = nullptr;
   sync_waiter* prev = nullptr;
@@ -57,7 +57,7 @@ class waiter_queue::guard {
   guard& operator=(const guard&) = delete;
 
  private:
-  std::atomic<std::uint32_t>& lock_;
+  sync::atomic<std::uint32_t>& lock_;
 };
 
 void waiter_queue::bury() noexcept {

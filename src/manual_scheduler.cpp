@@ -24,7 +24,7 @@ struct manual_scheduler::state {
   timer_wheel wheel;
   std::size_t armed = 0;
   // relaxed: what a deadline orders, its contexts' words do.
-  std::atomic<duration::rep> present;
+  sync::atomic<duration::rep> present;
   links* first = nullptr;
   links* last = nullptr;
 };

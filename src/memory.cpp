@@ -37,13 +37,13 @@ void memory_use::add(memory& m) noexcept {
 }
 
 void memory_use::remove(memory& m) noexcept {
-  const std::atomic<std::uint32_t>& word = m.users_;  // its address is all that is used after the next line
+  const sync::atomic<std::uint32_t>& word = m.users_;  // its address is all that is used after the next line
   // release: what deallocate() did, for who waits.
   if (m.users_.fetch_sub(1, std::memory_order_release) == (awaited | 1)) os::wake_all(word);
 }
 
 void memory::wait_unused() const noexcept {
-  auto& word = const_cast<std::atomic<std::uint32_t>&>(users_);
+  auto& word = const_cast<sync::atomic<std::uint32_t>&>(users_);
   for (;;) {
     // acquire: pairs with remove().
     std::uint32_t now = word.load(std::memory_order_acquire);

@@ -1,26 +1,26 @@
 // What the platform gives: futex, eventfd, threads, fork. A port is one file: another src/os_*.cpp.
 #pragma once
 
+#include <heed/atomic.hpp>
 #include <heed/time.hpp>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
 namespace heed::inline v0::os {
 
 // Blocks while `word` holds `seen`; may return for no reason.
-void wait(const std::atomic<std::uint32_t>& word, std::uint32_t seen) noexcept;
+void wait(const sync::atomic<std::uint32_t>& word, std::uint32_t seen) noexcept;
 // The same, until `until` on heed::clock at the latest; time_point::max() means for good. `kinds`: a bit for each kind of
 // waking that is waited for.
 inline constexpr std::uint32_t all_kinds = ~std::uint32_t{0};
-void wait_until(const std::atomic<std::uint32_t>& word, std::uint32_t seen, time_point until,
+void wait_until(const sync::atomic<std::uint32_t>& word, std::uint32_t seen, time_point until,
                 std::uint32_t kinds = all_kinds) noexcept;
 // Only the address is used: the word may be gone already, and then a stranger wakes for no reason.
-void wake_one(const std::atomic<std::uint32_t>& word) noexcept;
-void wake_all(const std::atomic<std::uint32_t>& word) noexcept;
+void wake_one(const sync::atomic<std::uint32_t>& word) noexcept;
+void wake_all(const sync::atomic<std::uint32_t>& word) noexcept;
 // Wakes so many of those who wait for one of these kinds.
-void wake(const std::atomic<std::uint32_t>& word, int how_many, std::uint32_t kinds) noexcept;
+void wake(const sync::atomic<std::uint32_t>& word, int how_many, std::uint32_t kinds) noexcept;
 
 // A descriptor for poll: not readable until signal_event(). Throws std::system_error.
 int make_event();

@@ -24,9 +24,9 @@
 namespace heed::inline v0::os {
 namespace {
 
-static_assert(sizeof(std::atomic<std::uint32_t>) == 4, "the kernel reads the atomic as a plain word");
+static_assert(sizeof(sync::atomic<std::uint32_t>) == 4, "the kernel reads the atomic as a plain word");
 
-long futex(const std::atomic<std::uint32_t>& word, int op, std::uint32_t value, const timespec* until,
+long futex(const sync::atomic<std::uint32_t>& word, int op, std::uint32_t value, const timespec* until,
            std::uint32_t kinds = FUTEX_BITSET_MATCH_ANY) noexcept {
   const int kept = errno;
   const long result = ::syscall(SYS_futex, &word, op | FUTEX_PRIVATE_FLAG, value, until, nullptr, kinds);
@@ -51,7 +51,7 @@ int new_event(unsigned count) {
 }
 
 // Made once per process, whoever is first; a loser closes its own.
-int process_wide(std::atomic<int>& slot, unsigned count) {
+int process_wide(sync::atomic<int>& slot, unsigned count) {
   int fd = slot.load(std::memory_order_acquire);
   if (fd >= 0) return fd;
   const int mine = new_event(count);
@@ -62,18 +62,18 @@ int process_wide(std::atomic<int>& slot, unsigned count) {
   return fd;
 }
 
-constinit std::atomic<int> never_fd{-1};
-constinit std::atomic<int> ready_fd{-1};
+constinit sync::atomic<int> never_fd{-1};
+constinit sync::atomic<int> ready_fd{-1};
 // relaxed: only the child's one thread writes it, before others start
-constinit std::atomic<std::uint32_t> forks{0};
+constinit sync::atomic<std::uint32_t> forks{0};
 
 }  // namespace
 
-void wait(const std::atomic<std::uint32_t>& word, std::uint32_t seen) noexcept {
+void wait(const sync::atomic<std::uint32_t>& word, std::uint32_t seen) noexcept {
   futex(word, FUTEX_WAIT_BITSET, seen, nullptr);
 }
 
-void wait_until(const std::atomic<std::uint32_t>& word, std::uint32_t seen, time_point until,
+void wait_until(const sync::atomic<std::uint32_t>& word, std::uint32_t seen, time_point until,
                 std::uint32_t kinds) noexcept {
   if (until == time_point::max()) {
     futex(word, FUTEX_WAIT_BITSET, seen, nullptr, kinds);
@@ -87,13 +87,13 @@ void wait_until(const std::atomic<std::uint32_t>& word, std::uint32_t seen, time
   futex(word, FUTEX_WAIT_BITSET, seen, &at, kinds);
 }
 
-void wake_one(const std::atomic<std::uint32_t>& word) noexcept {
+void wake_one(const sync::atomic<std::uint32_t>& word) noexcept {
   futex(word, FUTEX_WAKE_BITSET, 1, nullptr);
 }
-void wake_all(const std::atomic<std::uint32_t>& word) noexcept {
+void wake_all(const sync::atomic<std::uint32_t>& word) noexcept {
   futex(word, FUTEX_WAKE_BITSET, INT_MAX, nullptr);
 }
-void wake(const std::atomic<std::uint32_t>& word, int how_many, std::uint32_t kinds) noexcept {
+void wake(const sync::atomic<std::uint32_t>& word, int how_many, std::uint32_t kinds) noexcept {
   futex(word, FUTEX_WAKE_BITSET, static_cast<std::uint32_t>(how_many), nullptr, kinds);
 }
 
@@ -140,7 +140,7 @@ void close_event(int fd) noexcept {
 std::uint32_t fork_generation() noexcept {
   // No static with a guard: a child that was forked meanwhile would wait for it for ever. Registered twice, it counts by
   // two. relaxed: it orders nothing.
-  static constinit std::atomic<bool> counted{false};
+  static constinit sync::atomic<bool> counted{false};
   if (!counted.load(std::memory_order_relaxed)) {
     ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
     counted.store(true, std::memory_order_relaxed);
@@ -197,7 +197,7 @@ int start_thread(void (*body)()) noexcept {
 
 bool at_thread_exit(void (*last)()) noexcept {
   constexpr std::uint64_t none = UINT64_MAX;
-  static constinit std::atomic<std::uint64_t> made{none};  // relaxed throughout: a number, nothing behind it
+  static constinit sync::atomic<std::uint64_t> made{none};  // relaxed throughout: a number, nothing behind it
   std::uint64_t key = made.load(std::memory_order_relaxed);
   if (key == none) {
     pthread_key_t fresh;
@@ -238,7 +238,7 @@ unsigned cpu() noexcept {
 
 unsigned cpu_count() noexcept {
   // relaxed: whoever asks first, or second, gets the same.
-  static constinit std::atomic<unsigned> known{0};
+  static constinit sync::atomic<unsigned> known{0};
   unsigned count = known.load(std::memory_order_relaxed);
   if (count == 0) {
     const long online = ::sysconf(_SC_NPROCESSORS_ONLN);

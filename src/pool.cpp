@@ -15,13 +15,14 @@
 //      held for some hundred instructions at most, never two at a time, and no lock is taken under one.
 //  P5  fork() waits for nobody. A child that finds a depot locked, its owner being gone, starts it afresh: what was
 //      in there is lost to it, and a block of an older age that comes back is left where it is.
+#include <heed/atomic.hpp>
+
 #include "pool.hpp"
 
 #include "os.hpp"
 #include "sync.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cstdlib>
 #include <utility>
 
@@ -65,8 +66,8 @@ struct alignas(64) depot {
 };
 
 constinit std::array<depot, classes> depots{};
-constinit std::atomic<bool> told_fork{false};
-constinit std::atomic<std::size_t> spare{0};  // bytes in slabs that are all free
+constinit sync::atomic<bool> told_fork{false};
+constinit sync::atomic<std::size_t> spare{0};  // bytes in slabs that are all free
 
 [[noreturn]] void no_memory() {
 #if defined(__cpp_exceptions)

@@ -11,9 +11,10 @@
 //  H3  Children lie in chunks, without holes: who leaves is replaced by the newest. A single one needs no chunk.
 #pragma once
 
+#include <heed/atomic.hpp>
+
 #include "sync.hpp"
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -63,9 +64,9 @@ struct shard {
   futex_lock lock;                     // guards all in here, and the places of what hangs here
   bool orphan = false;                 // what hangs here has a hold on the node: L1
   // Of the node's own only, and no part of this: the fork generation that made its fd. There is room here.
-  std::atomic<std::uint16_t> fd_made_in{0};
+  sync::atomic<std::uint16_t> fd_made_in{0};
   // relaxed, but for finding the table (acquire): the lock orders the rest.
-  std::atomic<children_of_shard> children{};
+  sync::atomic<children_of_shard> children{};
 
   bool empty() const noexcept { return !callbacks && children.load(std::memory_order_relaxed).none(); }
 };

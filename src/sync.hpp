@@ -1,9 +1,10 @@
 // The lock of the core: four bytes, never spins, may be destroyed right after the last unlock.
 #pragma once
 
+#include <heed/atomic.hpp>
+
 #include "os.hpp"
 
-#include <atomic>
 #include <cstdint>
 
 namespace heed::inline v0 {
@@ -13,13 +14,13 @@ namespace futex {
 inline constexpr std::uint32_t held = 1;
 inline constexpr std::uint32_t contended = 2;  // held, and somebody may be asleep
 
-inline void lock(std::atomic<std::uint32_t>& word) noexcept {
+inline void lock(sync::atomic<std::uint32_t>& word) noexcept {
   std::uint32_t free = 0;
   // acquire: sees what the last holder wrote.
   if (word.compare_exchange_strong(free, held, std::memory_order_acquire, std::memory_order_relaxed)) return;
   while (word.exchange(contended, std::memory_order_acquire) != 0) os::wait(word, contended);
 }
-inline void unlock(std::atomic<std::uint32_t>& word) noexcept {
+inline void unlock(sync::atomic<std::uint32_t>& word) noexcept {
   // release: the next holder sees what we wrote. From here on the lock may be gone; wake_one() only uses its
   // address.
   if (word.exchange(0, std::memory_order_release) == contended) os::wake_one(word);
@@ -39,7 +40,7 @@ class futex_lock {
   void unlock() noexcept { futex::unlock(state_); }
 
  private:
-  std::atomic<std::uint32_t> state_{0};
+  sync::atomic<std::uint32_t> state_{0};
 };
 
 class locked {

@@ -1,11 +1,12 @@
 // The default scheduler's deadlines: where they wait and who fires them: a wheel for each CPU, and one thread that sleeps until the first is due.
 #pragma once
 
+#include <heed/atomic.hpp>
+
 #include "sync.hpp"
 #include "timer_wheel.hpp"
 
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -51,7 +52,7 @@ class timekeeper {
   // All zero until it is made: pages that nobody touches cost nothing.
   struct alignas(64) shard {
     futex_lock lock;  // guards all below; the thread reads `visit` without
-    std::atomic<time_point::rep> visit{0};
+    sync::atomic<time_point::rep> visit{0};
     timer_wheel wheel{timer_wheel::not_started{}};
 
     // relaxed: the lock orders it; for the thread, T4 does.
@@ -76,13 +77,13 @@ class timekeeper {
   }
 
   // Read by all, hardly ever written.
-  alignas(64) std::atomic<std::uint64_t> made_{0};  // a bit for each shard
-  std::atomic<bool> running_{false};
+  alignas(64) sync::atomic<std::uint64_t> made_{0};  // a bit for each shard
+  sync::atomic<bool> running_{false};
   executor& callbacks_;
   futex_lock starting_;  // guards the making of threads and shards; comes before the shards' locks
   // Written by the thread, and by who rings.
-  alignas(64) std::atomic<std::uint32_t> bell_{0};                                           // a futex
-  std::atomic<time_point::rep> asleep_until_{time_point::min().time_since_epoch().count()};  // min: awake
+  alignas(64) sync::atomic<std::uint32_t> bell_{0};                                           // a futex
+  sync::atomic<time_point::rep> asleep_until_{time_point::min().time_since_epoch().count()};  // min: awake
   static constinit std::array<shard, count> shards_;  // not a member: all zero it takes no room in the file
 };
 

@@ -1,11 +1,11 @@
 // Which timer is due next: insertion and removal in constant time, however many wait (I8: never early).
 #pragma once
 
+#include <heed/atomic.hpp>
 #include <heed/scheduler.hpp>
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -89,7 +89,7 @@ class timer_wheel {
   }
   // relaxed: the lock orders it for all but tag_of(), which looks at the tag only, and that stays.
   static void put(links*& link, links* value) noexcept {
-    std::atomic_ref<links*>(link).store(value, std::memory_order_relaxed);
+    sync::atomic_ref<links*>(link).store(value, std::memory_order_relaxed);
   }
   static void unlink(links& item) noexcept {
     put(bare(item.prev)->next, item.next);
@@ -142,16 +142,16 @@ inline void timer_wheel::remove(timer& t) noexcept {
 
 inline void timer_wheel::forget(timer& t) noexcept {
   // release: who sees it in tag_of() sees all that came before: what expire() wrote.
-  std::atomic_ref<links*>(t.prev).store(nullptr, std::memory_order_release);
+  sync::atomic_ref<links*>(t.prev).store(nullptr, std::memory_order_release);
 }
 
 inline unsigned timer_wheel::tag_of(const timer& t) noexcept {
   auto& links_of = const_cast<timer&>(t);
   // acquire: whoever uses `next` for something else has written it by release, after forget(); who reads that here
   // reads null below.
-  const links* next = std::atomic_ref<links*>(links_of.next).load(std::memory_order_acquire);
+  const links* next = sync::atomic_ref<links*>(links_of.next).load(std::memory_order_acquire);
   // acquire: see forget().
-  const links* prev = std::atomic_ref<links*>(links_of.prev).load(std::memory_order_acquire);
+  const links* prev = sync::atomic_ref<links*>(links_of.prev).load(std::memory_order_acquire);
   if (!prev) return none;
   return static_cast<unsigned>((reinterpret_cast<std::uintptr_t>(next) & low) |
                                (reinterpret_cast<std::uintptr_t>(prev) & low) << half);

@@ -16,7 +16,7 @@
 
 namespace heed::inline v0::track {
 
-constinit std::atomic<mode> state{mode::unknown};
+constinit sync::atomic<mode> state{mode::unknown};
 
 namespace {
 

@@ -10,7 +10,8 @@
 // allocated and nothing foreign runs (I5).
 #pragma once
 
-#include <atomic>
+#include <heed/atomic.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <source_location>
@@ -24,7 +25,7 @@ namespace track {
 
 enum class mode : std::uint8_t { unknown, off, on };
 // relaxed, all of it: it is settled once, from the environment, and orders nothing.
-extern constinit std::atomic<mode> state;
+extern constinit sync::atomic<mode> state;
 // Settles the state: true, on.
 bool decide() noexcept;
 

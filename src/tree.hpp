@@ -49,6 +49,7 @@
 // (merge.cpp).
 #pragma once
 
+#include <heed/atomic.hpp>
 #include <heed/callback.hpp>
 #include <heed/context.hpp>
 #include <heed/custom.hpp>
@@ -60,7 +61,6 @@
 #include "sync.hpp"
 #include "word.hpp"
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -83,8 +83,8 @@ struct node : node_head {
   node& operator=(const node&) = delete;
 
   node* const parent;  // held; null: background()
-  std::atomic<std::uint32_t> handles;
-  std::atomic<std::uint32_t> holds{1};
+  sync::atomic<std::uint32_t> handles;
+  sync::atomic<std::uint32_t> holds{1};
   // One byte each, as different threads write them.
   const kind what;
   // Settled at birth, before anybody else has it.
@@ -104,7 +104,7 @@ struct node : node_head {
   static constexpr std::uint8_t on_list = 1U << 7;
   static constexpr std::uint8_t lost = 1U << 6;
   static constexpr std::uint8_t shard_number = lost - 1;
-  std::atomic<std::uint8_t> hung{0};
+  sync::atomic<std::uint8_t> hung{0};
   enum class outcome : std::uint8_t { open, won, lost };
   union {
     outcome firing = outcome::open;  // deadline: what its timer::turn() came to; for run()

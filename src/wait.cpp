@@ -45,8 +45,8 @@ class alarm final : public timer {
         return true;
     }
   }
-  std::atomic<std::uint32_t> bell_{0};
-  std::atomic<std::uint32_t> state_{armed};
+  sync::atomic<std::uint32_t> bell_{0};
+  sync::atomic<std::uint32_t> state_{armed};
 };
 
 void wait_by(scheduler& s, const context& ctx, time_point until) {
@@ -61,7 +61,7 @@ void wait_by(scheduler& s, const context& ctx, time_point until) {
 }
 
 void sleep_until(time_point until) noexcept {
-  const std::atomic<std::uint32_t> nobody{0};
+  const sync::atomic<std::uint32_t> nobody{0};
   while (until == time_point::max() || clock::now() < until) os::wait_until(nobody, 0, until);
 }
 
@@ -89,7 +89,7 @@ int context::done_fd() const {
   cancel_node* n = node_of(scope_);
   if (!n) return os::never_event();
   const auto here = static_cast<std::uint16_t>(os::fork_generation());
-  std::atomic<std::uint16_t>& made_in = n->own.fd_made_in;
+  sync::atomic<std::uint16_t>& made_in = n->own.fd_made_in;
   // acquire, both: the descriptor was put under its number before.
   const std::uint64_t w = n->word.load(std::memory_order_acquire);
   if ((w & word::has_fd) && made_in.load(std::memory_order_acquire) == here) {

@@ -9,7 +9,7 @@ namespace heed::inline v0 {
 namespace {
 
 struct ring {
-  std::atomic<std::uint32_t>* bell;
+  sync::atomic<std::uint32_t>* bell;
   void operator()() const noexcept {
     // release: the sleeper sees the context done. The bell outlives us: our callback's end waits.
     bell->store(1, std::memory_order_release);
@@ -46,7 +46,7 @@ std::size_t wait_any(std::span<const context> contexts) {
     last->wait();
     return static_cast<std::size_t>(last - contexts.data());
   }
-  std::atomic<std::uint32_t> bell{0};
+  sync::atomic<std::uint32_t> bell{0};
   const auto callbacks = std::make_unique<std::optional<cancel_callback<ring>>[]>(mortal);
   std::size_t i = 0;
   for (const context& ctx : contexts) {

@@ -32,11 +32,11 @@ namespace word {
 namespace {
 
 // The half of the word that the kernel compares: the one with the flags.
-const std::atomic<std::uint32_t>& low_half(const scope& s) noexcept {
+const sync::atomic<std::uint32_t>& low_half(const scope& s) noexcept {
   constexpr std::size_t offset = std::endian::native == std::endian::little ? 0 : 4;
   // Only its address is used.
-  return *reinterpret_cast<const std::atomic<std::uint32_t>*>(reinterpret_cast<const char*>(&s.word) +
-                                                              offset);
+  return *reinterpret_cast<const sync::atomic<std::uint32_t>*>(reinterpret_cast<const char*>(&s.word) +
+                                                               offset);
 }
 
 // What threads sleep for: the verdict, or that all below is done, too.

@@ -2,10 +2,10 @@
 // elsewhere).
 #pragma once
 
+#include <heed/atomic.hpp>
 #include <heed/context.hpp>
 #include <heed/scheduler.hpp>
 
-#include <atomic>
 #include <concepts>
 #include <cstdint>
 #include <new>
@@ -44,9 +44,9 @@ class HEED_API callback_base {
   callback_base* prev_ = nullptr;
   cancel_node* owner_ = nullptr;  // the context, whose memory it keeps
   function function_;
-  bool* gone_ = nullptr;                   // while it runs: set when it is destroyed inside its own call
-  const void* runner_ = nullptr;           // while it runs: the thread
-  std::atomic<std::uint32_t> running_{0};  // a futex: see src/callback.cpp
+  bool* gone_ = nullptr;                    // while it runs: set when it is destroyed inside its own call
+  const void* runner_ = nullptr;            // while it runs: the thread
+  sync::atomic<std::uint32_t> running_{0};  // a futex: see src/callback.cpp
   bool detached_;
   std::uint8_t shard_ = 0;  // of the owner: the one it is on
 };
@@ -113,8 +113,9 @@ class HEED_API pending_function : private callback_base, private work {
 
   handler handler_;
   scheduler* scheduler_ = nullptr;
-  std::atomic<std::uint32_t> count_{2};  // the registration's, and the first stop_func's
-  std::atomic<std::uint32_t> state_{0};  // waiting, fired, stopped, abandoned: the first to change it decides
+  sync::atomic<std::uint32_t> count_{2};  // the registration's, and the first stop_func's
+  sync::atomic<std::uint32_t> state_{
+      0};  // waiting, fired, stopped, abandoned: the first to change it decides
 };
 
 /// Stops an after_func. Copyable; its own end does nothing; a default or moved-from one stops nothing.

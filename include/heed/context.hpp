@@ -1,11 +1,11 @@
 // The context: one small handle that carries cancellation, deadline and values down a tree of work.
 #pragma once
 
+#include <heed/atomic.hpp>
 #include <heed/error.hpp>
 #include <heed/export.hpp>
 #include <heed/time.hpp>
 
-#include <atomic>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -30,7 +30,7 @@ struct value_type;
 struct scope {
   static constexpr std::uint64_t verdict = 0b0011;  // 0 live, else the errc
   static constexpr std::uint64_t closing = 0b1000;  // done, but its done_fd() is not readable yet
-  std::atomic<std::uint64_t> word{0};
+  sync::atomic<std::uint64_t> word{0};
   // Makes the fd readable when the word was seen with `closing`. Signal-safe, never waits.
   [[gnu::cold]] HEED_API void close() const noexcept;
 };

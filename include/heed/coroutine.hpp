@@ -1,11 +1,11 @@
 // Coroutines that wait for a context: `std::error_code why = co_await heed::done(ctx);`
 #pragma once
 
+#include <heed/atomic.hpp>
 #include <heed/callback.hpp>
 #include <heed/context.hpp>
 #include <heed/event_loop.hpp>
 
-#include <atomic>
 #include <concepts>
 #include <coroutine>
 #include <cstdint>
@@ -74,7 +74,7 @@ class done_awaiter {
       // acquire: the frame, as the one who suspended it left it. release: to one who does not suspend after all.
       if (word.exchange(fired, std::memory_order_acq_rel) == waiting) waiting_one.resume();
     }
-    std::atomic<std::uint32_t> word{registering};
+    sync::atomic<std::uint32_t> word{registering};
     const std::coroutine_handle<> waiting_one;
   };
   const context ctx_;  // a handle: so the function is not given up as long as we wait

@@ -1,9 +1,9 @@
 // Why a context ended: the two verdicts as error codes, and `heed::error`, the cause.
 #pragma once
 
+#include <heed/atomic.hpp>
 #include <heed/export.hpp>
 
-#include <atomic>
 #include <concepts>
 #include <cstdint>
 #include <exception>
@@ -187,7 +187,7 @@ class HEED_API error::shared {
 
  private:
   friend class error;
-  mutable std::atomic<std::uint32_t> count_;
+  mutable sync::atomic<std::uint32_t> count_;
   const void* tag_;  // identifies the type that it was made from
 };
 

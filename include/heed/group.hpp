@@ -1,11 +1,11 @@
 // Task groups: functions that run side by side under one context, which the first error ends.
 #pragma once
 
+#include <heed/atomic.hpp>
 #include <heed/context.hpp>
 #include <heed/error.hpp>
 #include <heed/scheduler.hpp>
 
-#include <atomic>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -39,8 +39,8 @@ class HEED_API group_task : private work {
 
   handler handler_;
   group_state* group_ = nullptr;
-  std::atomic<std::uint32_t>* caller_ = nullptr;  // the go() that waits until it is started
-  std::source_location place_;                    // of go()
+  sync::atomic<std::uint32_t>* caller_ = nullptr;  // the go() that waits until it is started
+  std::source_location place_;                     // of go()
 };
 
 /// What a group takes as a task: `f(ctx)`, f being an lvalue, gives nothing, a `std::error_code` or an `error`.

@@ -1,9 +1,9 @@
 // Memory of your own for the contexts below a root.
 #pragma once
 
+#include <heed/atomic.hpp>
 #include <heed/context.hpp>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <source_location>
@@ -41,7 +41,7 @@ class HEED_API memory {
 
  private:
   friend class memory_use;
-  std::atomic<std::uint32_t> users_{0};  // a futex: see src/memory.cpp
+  sync::atomic<std::uint32_t> users_{0};  // a futex: see src/memory.cpp
 };
 
 /// A root whose contexts are kept in `m`. Otherwise like background(). Throws what `m.allocate()` throws. Thread-safe.

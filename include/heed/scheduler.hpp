@@ -1,10 +1,10 @@
 // The seam to time and threads: what heed asks of an event loop, and what it promises to it.
 #pragma once
 
+#include <heed/atomic.hpp>
 #include <heed/export.hpp>
 #include <heed/time.hpp>
 
-#include <atomic>
 #include <cstddef>
 
 namespace heed::inline v0 {
@@ -108,7 +108,7 @@ class HEED_API scheduler {
 
  private:
   friend class scheduler_use;
-  std::atomic<std::size_t> users_{0};  // relaxed: only a count, for the destructor's check
+  sync::atomic<std::size_t> users_{0};  // relaxed: only a count, for the destructor's check
 };
 
 /// heed's own: one timer thread and an elastic set of worker threads, each started at its first need. Lives for

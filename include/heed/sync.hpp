@@ -1,11 +1,11 @@
 // A mutex and a semaphore whose waiters a context can call off; first come, first served.
 #pragma once
 
+#include <heed/atomic.hpp>
 #include <heed/context.hpp>
 #include <heed/export.hpp>
 #include <heed/time.hpp>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <system_error>
@@ -29,8 +29,8 @@ class HEED_API waiter_queue {
   void push(sync_waiter& w) noexcept;
   void remove(sync_waiter& w) noexcept;
 
-  std::atomic<std::uint32_t> lock_{0};  // guards all below, and the links of those in it
-  std::uint32_t generation_ = 0;        // the fork generation of those in it
+  sync::atomic<std::uint32_t> lock_{0};  // guards all below, and the links of those in it
+  std::uint32_t generation_ = 0;         // the fork generation of those in it
   sync_waiter* first_ = nullptr;
   sync_waiter* last_ = nullptr;
 };
@@ -73,7 +73,7 @@ class HEED_API mutex {
   void hand_over();
 
   enum : std::uint32_t { free, held, queued };  // queued: held, and the queue is not empty
-  std::atomic<std::uint32_t> state_{free};
+  sync::atomic<std::uint32_t> state_{free};
   waiter_queue queue_;
 };
 

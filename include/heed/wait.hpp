@@ -1,13 +1,13 @@
 // Blocking until something happens or a context ends: sleeping, several contexts, condition variables, futures.
 #pragma once
 
+#include <heed/atomic.hpp>
 #include <heed/callback.hpp>
 #include <heed/context.hpp>
 #include <heed/scheduler.hpp>
 #include <heed/time.hpp>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <concepts>
 #include <condition_variable>
@@ -75,8 +75,8 @@ class HEED_API condition_sleeper : private work {
   std::condition_variable& cv_;
   std::unique_lock<std::mutex>& lock_;
   std::mutex& mutex_;
-  std::atomic<std::uint32_t> state_{0};
-  std::atomic<std::uint32_t> helper_{0};      // a futex
+  sync::atomic<std::uint32_t> state_{0};
+  sync::atomic<std::uint32_t> helper_{0};     // a futex
   condition_sleeper* next_leader_ = nullptr;  // these two: src/helpers.hpp
   condition_sleeper* chain_ = nullptr;
   std::optional<cancel_callback<teller>> callback_;
@@ -118,7 +118,7 @@ class HEED_API any_sleeper {
   void tell() noexcept;
 
   std::condition_variable_any& cv_;
-  std::atomic<std::uint32_t> state_{0};  // a futex
+  sync::atomic<std::uint32_t> state_{0};  // a futex
   std::optional<cancel_callback<teller>> callback_;
 };
 
