@@ -157,22 +157,12 @@ class HEED_API context {
   /// in every other form (waiters, done_fd(), callbacks). Lock-free, async-signal-safe. The promise of Go's
   /// `Context.Err`, and of its Done channel, which can lag behind Err there.
   std::error_code err() const noexcept {
-    const std::uint64_t w = scope_->word.load(std::memory_order_acquire);
-    if ((w & scope::verdict) == 0) [[likely]]
-      return {};
-    if (w & scope::closing) [[unlikely]]
-      scope_->close();
-    return {static_cast<int>(w & scope::verdict), category()};
+    const std::uint64_t verdict = ask();
+    if (verdict == 0) return {};
+    return {static_cast<int>(verdict), category()};
   }
   /// `bool(err())`, for loops: `while (!ctx.done()) ...`. The same load, the same promises.
-  bool done() const noexcept {
-    const std::uint64_t w = scope_->word.load(std::memory_order_acquire);
-    if ((w & scope::verdict) == 0) [[likely]]
-      return false;
-    if (w & scope::closing) [[unlikely]]
-      scope_->close();
-    return true;
-  }
+  bool done() const noexcept { return ask() != 0; }
   /// Why it ended: null until done; then the cause given to the first cancel() or to the deadline that ended it
   /// or an ancestor, or err() as an error where none was given. Never changes afterwards. Thread-safe; one
   /// atomic increment at most. Go's `context.Cause`.
@@ -238,6 +228,14 @@ class HEED_API context {
   friend class stop_token;
   // Takes over one count on the handle.
   context(node_head* n, const scope* s) noexcept : node_(n), scope_(s) {}
+  // The rare case is asked for first: then a live and a canceled context cost the same, and who only counts or stores the
+  // answer has no branch for it.
+  std::uint64_t ask() const noexcept {
+    const std::uint64_t w = scope_->word.load(std::memory_order_acquire);
+    if (w & scope::closing) [[unlikely]]
+      scope_->close();
+    return w & scope::verdict;
+  }
   static void retain(node_head* n) noexcept;
   static void release(node_head* n) noexcept;
   static const void* find(const node_head& from, const key_base& k) noexcept;
