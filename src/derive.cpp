@@ -63,6 +63,13 @@ root_node::root_node(scheduler* s, memory* m) noexcept : node(kind::root, nullpt
 detached_node::detached_node(node* above) noexcept
     : node(kind::detached, above, 1, lookup_past(lookup_at(above))) {}
 
+cancel_node::cancel_node() noexcept : node(kind::cancel, nullptr, 2, lookup_none) {}
+
+cancel_node::cancel_node(cancel_node& above) noexcept
+    : node(kind::cancel, &above, 2 | node::up, lookup_past(lookup_at(&above))) {
+  give(above.traits & (timed | mixed));
+}
+
 cancel_node::cancel_node(kind k, const context& above, std::uint32_t handle_count) noexcept
     : cancel_node(k, above, handle_count, lookup_past(lookup_at(tree::of(above)))) {}
 
@@ -134,12 +141,49 @@ context background(scheduler& s, std::source_location where) {
   return tree::make(n, &never_ending);
 }
 
-cancelable with_cancel(const context& parent, std::source_location where) {
+// with_cancel(), whatever there is to see to.
+[[gnu::noinline]] static cancelable with_cancel_anywhere(const context& parent, std::source_location where) {
   auto* n = make<cancel_node>(tree::of(parent), kind::cancel, parent, first_handles(parent));
   cancelable made = tree::make(n, where);
   track::made(*n, where);
   if (n->parent) link(*n);
   return made;
+}
+
+// The child of a cancelable context that is live, was hung on before, and whose shard is free and has room; or that is
+// done. False: it is not so, or not any more, and nothing has changed.
+static bool link_quickly(cancel_node& above, cancel_node& n) noexcept {
+  // acquire: as in inherit().
+  const std::uint64_t w = above.word.load(std::memory_order_acquire);
+  if (w & word::verdict) {
+    hold(above);  // L2
+    inherit(n, above);
+    return true;
+  }
+  if ((w & word::hooks) == 0) return false;
+  unsigned number = 0;
+  shard* const s = try_lock_for_new(above, number);
+  if (!s) return false;
+  chunk* none = nullptr;
+  // acquire: as in open().
+  const bool live = (above.word.load(std::memory_order_acquire) & word::verdict) == 0;
+  const bool hung = live && put(*s, number, n, none);
+  s->lock.unlock();
+  return hung;
+}
+
+cancelable with_cancel(const context& parent, std::source_location where) {
+  node* const above = tree::of(parent);
+  const bool usual =
+      (!above || (above->what == kind::cancel && !above->is(node::own_memory))) && track::surely_off();
+  void* const room = usual ? pool::take_quickly(sizeof(cancel_node)) : nullptr;
+  if (!room) [[unlikely]]
+    return with_cancel_anywhere(parent, where);
+  if (!above) return tree::make(::new (room) cancel_node, where);
+  auto& scope_of = static_cast<cancel_node&>(*above);
+  auto* n = ::new (room) cancel_node(scope_of);
+  if (!link_quickly(scope_of, *n)) link(*n);
+  return tree::make(n, where);
 }
 
 namespace {

@@ -130,7 +130,42 @@ bool drop_unless_last(node& n) noexcept {
   }
 }
 
+// What most contexts are when their last hold goes: on no list any more, and with nothing unusual to them. True: it is gone,
+// and `next` is what it had a hold on.
+[[gnu::always_inline]] static inline bool gone_quickly(node& n, node*& next) noexcept {
+  // acquire: L3.
+  if (n.holds.load(std::memory_order_acquire) != 1 || n.is(node::own_memory)) return false;
+  if (n.what == kind::value) {
+    auto& v = static_cast<value_node&>(n);
+    if (!is_plain(v)) return false;
+    next = v.parent;
+    v.~value_node();
+    pool::give(&v, sizeof v);
+    return true;
+  }
+  if (n.what != kind::cancel) return false;
+  auto& c = static_cast<cancel_node&>(n);
+  // acquire: L4.
+  const std::uint64_t w = c.word.load(std::memory_order_acquire);
+  if ((w & (word::claimed | word::closing | word::has_fd)) || (c.parent && (w & word::inherited) == 0))
+    return false;
+  if (c.cause || c.own.children.load(std::memory_order_relaxed).has_table()) return false;
+  next = c.parent;
+  c.~cancel_node();
+  pool::give(&c, sizeof c);
+  return true;
+}
+
+[[gnu::noinline]] static void drop_slowly(node* n) noexcept;
+
 void drop(node* n) noexcept {
+  if (track::surely_off()) {
+    while (n && gone_quickly(*n, n)) {}  // I7: up in a loop
+  }
+  if (n) drop_slowly(n);
+}
+
+static void drop_slowly(node* n) noexcept {
   merge_node* half = nullptr;
   bool owes = true;
   for (;;) {
@@ -241,9 +276,72 @@ void context::retain(node_head* n) noexcept {
   retain_handle(static_cast<node&>(*n));
 }
 
+// Most contexts go like this: made by with_cancel(), nothing ever hung there, nobody waited, and this thread gives up
+// the last handle. What release_handle() and drop() do in many steps, in a few: these functions are small, and go on
+// into each other by jumps, so that they save no registers. Where something is not as usual they change nothing, and
+// leave it to release_handle().
+namespace {
+
+// Nobody can find the node any more.
+inline void free_plain(cancel_node& n) noexcept {
+  if (n.cause || n.is(node::own_memory) || !track::surely_off()) [[unlikely]]
+    return destroy(&n);
+  n.~cancel_node();
+  pool::give(&n, sizeof n);
+}
+
+[[gnu::noinline]] void free_and_drop(cancel_node& n, chunk* emptied, node* above) noexcept {
+  free_chunk(emptied);
+  free_plain(n);
+  drop(above);
+}
+
+[[gnu::noinline]] void free_and_wake(cancel_node& n, chunk* emptied, node* above, shard& s) noexcept {
+  s.lock.wake();
+  free_and_drop(n, emptied, above);
+}
+
+// It rides on its parent, and nobody has turned it yet.
+[[gnu::noinline]] void release_hanging(cancel_node& n) noexcept {
+  auto& above = static_cast<cancel_node&>(*n.parent);
+  shard& s = shard_of(above, number_of(n));
+  if (!s.lock.try_lock()) return release_handle(&n);
+  // acquire: what was done by who pinned it, under this lock (L3).
+  if (!is_shard_of(s, above) || (n.hung.load(std::memory_order_relaxed) & node::on_list) == 0 ||
+      n.holds.load(std::memory_order_acquire) != 1) {
+    s.lock.unlock();
+    return release_handle(&n);
+  }
+  chunk* const emptied = take_out(s, n);
+  const bool last = s.orphan && s.empty();  // L1: it drops what all had
+  if (last) s.orphan = false;
+  node* const owed = last ? &above : nullptr;
+  if (s.lock.unlock_only()) [[unlikely]]
+    return free_and_wake(n, emptied, owed, s);
+  if (emptied || last) [[unlikely]]
+    return free_and_drop(n, emptied, owed);
+  free_plain(n);
+}
+
+}  // namespace
+
 void context::release(node_head* head) noexcept {
-  auto* n = static_cast<node*>(head);
-  if (n->what != kind::todo) release_handle(n);
+  auto* any = static_cast<node*>(head);
+  if (any->what == kind::cancel) {
+    auto& n = static_cast<cancel_node&>(*any);
+    constexpr std::uint64_t quiet = word::verdict | word::settled | word::inherited;
+    // acquire: what others did with their handles, and with their holds (L3); and the walk that wrote `inherited` is
+    // through with it (L4).
+    const bool last = (n.handles.load(std::memory_order_acquire) & node::number) == 1 &&
+                      n.holds.load(std::memory_order_acquire) == 1;
+    const std::uint64_t w = n.word.load(std::memory_order_acquire);
+    if (last && (w & word::flags & ~quiet) == 0) {
+      if (!n.parent) return free_plain(n);
+      if (w & word::inherited) return free_and_drop(n, nullptr, n.parent);  // it has a hold there (L2)
+      if (rides(n)) return release_hanging(n);
+    }
+  }
+  if (any->what != kind::todo) release_handle(any);
 }
 
 }  // namespace heed::inline v0

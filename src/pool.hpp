@@ -78,17 +78,24 @@ std::size_t out(std::size_t size_class) noexcept;
 void* refill(std::size_t size_class);
 void spill(void* p, std::size_t size_class) noexcept;
 
+// The same as take() where this thread's list has one; else null.
+inline void* take_quickly(std::size_t bytes) noexcept {
+  if (!on || bytes > largest) return nullptr;
+  const std::size_t c = class_of(bytes);
+  block* b = mine.first[c];
+  if (!b) [[unlikely]]
+    return nullptr;
+  mine.first[c] = b->next;
+  ++mine.room[c];
+  return b;
+}
+
 // Room for `bytes`, aligned to 8, and to 16 where `bytes` is a multiple of 16. Throws what operator new throws, and then
 // nothing has changed.
 inline void* take(std::size_t bytes) {
   if (!on || bytes > largest) return ::operator new(bytes);
-  const std::size_t c = class_of(bytes);
-  block* b = mine.first[c];
-  if (!b) [[unlikely]]
-    return refill(c);
-  mine.first[c] = b->next;
-  ++mine.room[c];
-  return b;
+  void* b = take_quickly(bytes);
+  return b ? b : refill(class_of(bytes));
 }
 
 // Gives back what take(bytes) gave, on any thread.

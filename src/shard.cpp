@@ -11,15 +11,6 @@
 
 namespace heed::inline v0 {
 
-struct shard_table {
-  struct alignas(64) line {  // of its own: nobody else's writing is felt
-    shard s;
-  };
-  unsigned count;
-  cancel_node* found = nullptr;
-  line* at() noexcept { return reinterpret_cast<line*>(reinterpret_cast<char*>(this) + sizeof(line)); }
-};
-
 namespace {
 
 constexpr unsigned most_shards = 64;
@@ -102,45 +93,18 @@ cancel_node* take_found(cancel_node& n) noexcept {
   return n.own.children.load(std::memory_order_relaxed).found();
 }
 
-bool put(shard& s, unsigned number, cancel_node& c, chunk*& spare) noexcept {
+bool put_in_new_chunk(shard& s, unsigned number, cancel_node& c, chunk*& spare) noexcept {
+  if (!spare) return false;
   const children_of_shard now = s.children.load(std::memory_order_relaxed);
-  chunk* newest = now.chunks();
-  if (now.none()) {
-    s.children.store(children_of_shard::of_single(&c), std::memory_order_relaxed);
-  } else {
-    if (!newest || newest->count == chunk::room) {
-      if (!spare) return false;
-      chunk* fresh = std::exchange(spare, nullptr);
-      fresh->older = newest;
-      fresh->count = 0;
-      if (cancel_node* first = now.single()) {
-        fresh->at[fresh->count++] = first;
-        first->slot = &fresh->at[0];
-      }
-      s.children.store(children_of_shard::of_chunks(fresh), std::memory_order_relaxed);
-      newest = fresh;
-    }
-    newest->at[newest->count] = &c;
-    c.slot = &newest->at[newest->count++];
+  chunk* fresh = std::exchange(spare, nullptr);
+  fresh->older = now.chunks();
+  fresh->count = 0;
+  if (cancel_node* first = now.single()) {
+    fresh->at[fresh->count++] = first;
+    first->slot = &fresh->at[0];
   }
-  c.hung.store(static_cast<std::uint8_t>(number | node::on_list), std::memory_order_relaxed);
-  return true;
-}
-
-chunk* take_out(shard& s, cancel_node& c) noexcept {
-  c.hung.store(number_of(c), std::memory_order_relaxed);
-  const children_of_shard now = s.children.load(std::memory_order_relaxed);
-  chunk* newest = now.chunks();
-  if (!newest) {
-    s.children.store({}, std::memory_order_relaxed);
-    return nullptr;
-  }
-  cancel_node* last = newest->at[--newest->count];
-  *c.slot = last;
-  last->slot = c.slot;
-  if (newest->count > 0) return nullptr;
-  s.children.store(children_of_shard::of_chunks(newest->older), std::memory_order_relaxed);
-  return newest;
+  s.children.store(children_of_shard::of_chunks(fresh), std::memory_order_relaxed);
+  return put(s, number, c, spare);
 }
 
 cancel_node* newest_in(const shard& s) noexcept {

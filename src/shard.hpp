@@ -39,6 +39,7 @@ class children_of_shard {
   cancel_node* single() const noexcept { return at<cancel_node>(is_single); }
   chunk* chunks() const noexcept { return at<chunk>(is_chunks); }
   shard_table* table() const noexcept { return at<shard_table>(is_table); }
+  bool has_table() const noexcept { return tag() == is_table; }
   cancel_node* found() const noexcept { return at<cancel_node>(is_found); }
   bool none() const noexcept { return value_ == 0 || tag() == is_found; }
   static children_of_shard of_single(cancel_node* c) noexcept { return {c, is_single}; }
@@ -54,7 +55,7 @@ class children_of_shard {
   kind tag() const noexcept { return static_cast<kind>(value_ & tags); }
   template <class T>
   T* at(kind k) const noexcept {
-    return tag() == k ? reinterpret_cast<T*>(value_ & ~std::uintptr_t{tags}) : nullptr;
+    return tag() == k ? reinterpret_cast<T*>(value_ - k) : nullptr;
   }
   std::uintptr_t value_ = 0;
 };
@@ -71,6 +72,18 @@ struct shard {
   bool empty() const noexcept { return !callbacks && children.load(std::memory_order_relaxed).none(); }
 };
 
+struct shard_table {
+  struct alignas(64) line {  // of its own: nobody else's writing is felt
+    shard s;
+  };
+  unsigned count;
+  cancel_node* found = nullptr;
+  line* at() noexcept { return reinterpret_cast<line*>(reinterpret_cast<char*>(this) + sizeof(line)); }
+};
+
+// The shard with this number, not locked: who has locked it has to see that it still is_shard_of().
+shard& shard_of(cancel_node& n, unsigned number) noexcept;
+bool is_shard_of(const shard& s, const cancel_node& n) noexcept;
 // Locks the shard with this number, which something hangs on or may.
 shard& lock_shard(cancel_node& n, unsigned number) noexcept;
 // Locks the shard that something new is to hang on; its number. May split the node.
@@ -91,6 +104,7 @@ cancel_node* take_found(cancel_node& n) noexcept;
 // Puts a child into the locked shard with this number. False: it needs a chunk first, and `spare` was null. Takes
 // `spare` if it has used it.
 bool put(shard& s, unsigned number, cancel_node& c, chunk*& spare) noexcept;
+bool put_in_new_chunk(shard& s, unsigned number, cancel_node& c, chunk*& spare) noexcept;  // its rare half
 // Takes a child out of the locked shard; returns a chunk that is empty now, for free_chunk() once the lock is free.
 [[nodiscard]] chunk* take_out(shard& s, cancel_node& c) noexcept;
 // The youngest child of a locked shard; null: there is none.

@@ -20,10 +20,14 @@ inline void lock(sync::atomic<std::uint32_t>& word) noexcept {
   if (word.compare_exchange_strong(free, held, std::memory_order_acquire, std::memory_order_relaxed)) return;
   while (word.exchange(contended, std::memory_order_acquire) != 0) os::wait(word, contended);
 }
+// True: somebody may be asleep, and is to be woken. From here on the lock may be gone.
+[[nodiscard]] inline bool unlock_only(sync::atomic<std::uint32_t>& word) noexcept {
+  // release: the next holder sees what we wrote.
+  return word.exchange(0, std::memory_order_release) == contended;
+}
 inline void unlock(sync::atomic<std::uint32_t>& word) noexcept {
-  // release: the next holder sees what we wrote. From here on the lock may be gone; wake_one() only uses its
-  // address.
-  if (word.exchange(0, std::memory_order_release) == contended) os::wake_one(word);
+  if (unlock_only(word)) [[unlikely]]
+    os::wake_one(word);  // uses the address only
 }
 }  // namespace futex
 
@@ -38,6 +42,9 @@ class futex_lock {
                                           std::memory_order_relaxed);
   }
   void unlock() noexcept { futex::unlock(state_); }
+  // In two halves: true, and wake() is to be called, which uses the address only.
+  [[nodiscard]] bool unlock_only() noexcept { return futex::unlock_only(state_); }
+  void wake() noexcept { os::wake_one(state_); }
 
  private:
   sync::atomic<std::uint32_t> state_{0};

@@ -25,7 +25,7 @@ namespace track {
 
 enum class mode : std::uint8_t { unknown, off, on };
 // relaxed, all of it: it is settled once, from the environment, and orders nothing.
-extern constinit sync::atomic<mode> state;
+[[gnu::visibility("hidden")]] extern constinit sync::atomic<mode> state;
 // Settles the state: true, on.
 bool decide() noexcept;
 
@@ -34,6 +34,11 @@ inline bool on() noexcept {
   if (m == mode::off) [[likely]]
     return false;
   return m == mode::on || decide();
+}
+
+// True: nothing is listed. For who has no time to settle it; not settled yet counts as false.
+inline bool surely_off() noexcept {
+  return state.load(std::memory_order_relaxed) == mode::off;
 }
 
 void add(const node& n, std::source_location where) noexcept;

@@ -128,6 +128,9 @@ struct detached_node : node {
 // with_cancel(), and the base of all that has a word. The word, which all read, and what comes and goes (the shard
 // but for its callbacks) are 64 bytes apart: never on one cache line.
 struct cancel_node : scope, node {
+  // with_cancel()'s, below background() and below a scope.
+  cancel_node() noexcept;
+  explicit cancel_node(cancel_node& above) noexcept;
   cancel_node(kind k, const context& above, std::uint32_t handle_count) noexcept;
   cancel_node(kind k, const context& above, std::uint32_t handle_count, std::uint64_t lookup_word) noexcept;
 
@@ -298,11 +301,20 @@ bool leave(cancel_node& n, fate f) noexcept;
 
 // --- shards (shard.cpp) ---
 
+inline shard& shard_of(cancel_node& n, unsigned number) noexcept {
+  // acquire: the table's making.
+  const children_of_shard now = n.own.children.load(std::memory_order_acquire);
+  return now.has_table() ? now.table()->at()[number].s : n.own;
+}
+inline bool is_shard_of(const shard& s, const cancel_node& n) noexcept {
+  // relaxed: H2, its lock is held.
+  return &s != &n.own || !n.own.children.load(std::memory_order_relaxed).has_table();
+}
 inline shard& lock_shard(cancel_node& n, unsigned number) noexcept {
   // acquire: the table's making.
-  if (!n.own.children.load(std::memory_order_acquire).table()) {
+  if (!n.own.children.load(std::memory_order_acquire).has_table()) {
     n.own.lock.lock();
-    if (!n.own.children.load(std::memory_order_relaxed).table()) return n.own;
+    if (!n.own.children.load(std::memory_order_relaxed).has_table()) return n.own;
     n.own.lock.unlock();  // split meanwhile
   }
   return lock_shard_of_table(n, number);
@@ -310,19 +322,62 @@ inline shard& lock_shard(cancel_node& n, unsigned number) noexcept {
 inline shard& lock_for_new(cancel_node& n, unsigned& number) noexcept {
   number = 0;
   if (!n.own.children.load(std::memory_order_acquire).table() && n.own.lock.try_lock()) {
-    if (!n.own.children.load(std::memory_order_relaxed).table()) return n.own;
+    if (!n.own.children.load(std::memory_order_relaxed).has_table()) return n.own;
     n.own.lock.unlock();
   }
   return lock_contended(n, number);
+}
+// The same, if it is free just now; else null.
+inline shard* try_lock_for_new(cancel_node& n, unsigned& number) noexcept {
+  number = 0;
+  shard* s = &n.own;
+  // acquire: the table's making.
+  if (const children_of_shard now = n.own.children.load(std::memory_order_acquire); now.has_table()) {
+    number = os::cpu() & (now.table()->count - 1);
+    s = &now.table()->at()[number].s;
+  }
+  if (!s->lock.try_lock()) return nullptr;
+  if (is_shard_of(*s, n)) return s;
+  s->lock.unlock();
+  return nullptr;
 }
 inline std::uint8_t number_of(const cancel_node& c) noexcept {
   return c.hung.load(std::memory_order_relaxed) & node::shard_number;
 }
 
+inline bool put(shard& s, unsigned number, cancel_node& c, chunk*& spare) noexcept {
+  const children_of_shard now = s.children.load(std::memory_order_relaxed);
+  if (now.none()) {
+    s.children.store(children_of_shard::of_single(&c), std::memory_order_relaxed);
+  } else {
+    chunk* newest = now.chunks();
+    if (!newest || newest->count == chunk::room) return put_in_new_chunk(s, number, c, spare);
+    newest->at[newest->count] = &c;
+    c.slot = &newest->at[newest->count++];
+  }
+  c.hung.store(static_cast<std::uint8_t>(number | node::on_list), std::memory_order_relaxed);
+  return true;
+}
+inline chunk* take_out(shard& s, cancel_node& c) noexcept {
+  c.hung.store(number_of(c), std::memory_order_relaxed);
+  const children_of_shard now = s.children.load(std::memory_order_relaxed);
+  chunk* newest = now.chunks();
+  if (!newest) {
+    s.children.store({}, std::memory_order_relaxed);
+    return nullptr;
+  }
+  cancel_node* last = newest->at[--newest->count];
+  *c.slot = last;
+  last->slot = c.slot;
+  if (newest->count > 0) return nullptr;
+  s.children.store(children_of_shard::of_chunks(newest->older), std::memory_order_relaxed);
+  return newest;
+}
+
 // --- merge (merge.cpp) ---
 
 // Held while a scope is turned that a merge hangs below.
-extern futex_lock merges;
+[[gnu::visibility("hidden")]] extern futex_lock merges;
 
 // --- cancel (cancel.cpp) ---
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <new>
 #include <utility>
 
@@ -250,8 +251,18 @@ cancel_node* scope_of_value(const node& value) noexcept {
 }
 
 void destroy_value(value_node* v) noexcept {
-  v->type->destroy(v->storage());
+  if (v->type->destroy) v->type->destroy(v->storage());
   free_node(v);
+}
+
+context with_value_of(const context& parent, const key_base& k, const value_type& type, const void* bytes,
+                      std::source_location where) {
+  value_node* v = make_value(parent, k, type);
+  std::memcpy(v->storage(), bytes, type.size);
+  track::made(*v, where);
+  // The value's handles count as one on its scope.
+  if (cancel_node* within = node_of(v->within)) retain_handle(*within);
+  return tree::make(v, v->within);
 }
 
 // From here on everything comes from the node: the value's constructor may do anything, also with the parent's handle.

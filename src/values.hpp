@@ -70,6 +70,12 @@ struct value_node : node {
 };
 static_assert(sizeof(void*) != 8 || sizeof(value_node) == 56);
 
+// Whether all that is to be done for its end is to free so many bytes. Not in a root's own memory.
+inline bool is_plain(const value_node& v) noexcept {
+  return !v.type->destroy && v.position < value_index::length &&
+         node_head::fits_inside(v.type->size, v.type->align);
+}
+
 void destroy_value(value_node* v) noexcept;
 
 }  // namespace heed::inline v0

@@ -381,7 +381,7 @@ HEED_API cancelable merge(const context& a, const context& b,
 struct value_type {
   std::size_t size;
   std::size_t align;
-  void (*destroy)(void* value) noexcept;
+  void (*destroy)(void* value) noexcept;  // null: nothing is to be done
   std::string (*print)(const void* value);
 };
 
@@ -419,7 +419,9 @@ std::string describe_value(const T& value) {
 /// The table of one T. One object per type.
 template <class T>
 inline constexpr value_type value_type_of = {
-    sizeof(T), alignof(T), [](void* value) noexcept { static_cast<T*>(value)->~T(); },
+    sizeof(T), alignof(T),
+    std::is_trivially_destructible_v<T> ? nullptr
+                                        : +[](void* value) noexcept { static_cast<T*>(value)->~T(); },
     [](const void* value) { return describe_value(*static_cast<const T*>(value)); }};
 
 /// A context under construction that will hold a value. Use with_value().
@@ -436,6 +438,10 @@ class HEED_API value_slot {
   node_head* node_;
 };
 
+/// with_value() of an object that is its bytes. Use with_value().
+HEED_API context with_value_of(const context& parent, const key_base& k, const value_type& type,
+                               const void* bytes, std::source_location where);
+
 /// A child that carries a value: `value(k)` finds it there and below, until a nearer context with the same key
 /// hides it. The value is anything that makes a T; it is kept in place, in the context's one allocation, and
 /// destroyed exactly once, when the last context that needs it goes. Costs nothing to err(). Throws
@@ -444,9 +450,14 @@ template <class T, class V = T>
   requires std::constructible_from<T, V> && (!std::same_as<std::remove_cvref_t<V>, std::in_place_t>)
 context with_value(const context& parent, const key<T>& k, V&& value,
                    std::source_location where = std::source_location::current()) {
-  value_slot slot(parent, k, value_type_of<T>);
-  ::new (slot.storage()) T(std::forward<V>(value));
-  return std::move(slot).commit(where);
+  if constexpr (std::is_trivially_copyable_v<T> && std::is_copy_constructible_v<T> && sizeof(T) <= 32) {
+    const T made(std::forward<V>(value));
+    return with_value_of(parent, k, value_type_of<T>, &made, where);
+  } else {
+    value_slot slot(parent, k, value_type_of<T>);
+    ::new (slot.storage()) T(std::forward<V>(value));
+    return std::move(slot).commit(where);
+  }
 }
 /// As above, the value made in place from `args`: for types that do not move.
 template <class T, std::same_as<std::in_place_t> InPlace, class... Args>
