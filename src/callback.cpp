@@ -16,7 +16,7 @@ enum running : std::uint32_t { idle, busy, awaited, over };  // callback_base::r
 enum function_state : std::uint32_t { waiting, fired, stopped, abandoned };  // pending_function::state_
 }  // namespace
 
-void tree::push(shard& s, callback_base& c) noexcept {
+inline void tree::push(shard& s, callback_base& c) noexcept {
   if (!s.callbacks) {
     c.next_ = c.prev_ = s.callbacks = &c;
     return;
@@ -26,7 +26,7 @@ void tree::push(shard& s, callback_base& c) noexcept {
   c.prev_->next_ = c.next_->prev_ = &c;
 }
 
-void tree::take(shard& s, callback_base& c) noexcept {
+inline void tree::take(shard& s, callback_base& c) noexcept {
   if (c.next_ == &c) {
     s.callbacks = nullptr;
   } else {
@@ -92,33 +92,37 @@ void tree::tell_abandoned(callback_base* list) noexcept {
 }
 
 bool callback_base::enlist(const context& ctx) noexcept {
-  cancel_node* n = node_of(tree::scope_of(ctx));
+  cancel_node* const n = node_of(tree::scope_of(ctx));
   if (!n || ctx.done()) return false;
   unsigned number = 0;
-  shard& s = lock_for_new(*n, number);
-  const locked guard(s.lock, locked::already);
-  if (!open(*n)) return false;
-  owner_ = n;
-  shard_ = static_cast<std::uint8_t>(number);
-  tree::push(s, *this);
-  return true;
+  shard* s = try_lock_for_new(*n, number);
+  if (!s) [[unlikely]]
+    s = &lock_for_new(*n, number);
+  const bool live = open(*n);
+  if (live) {
+    owner_ = n;
+    shard_ = static_cast<std::uint8_t>(number);
+    tree::push(*s, *this);
+  }
+  s->lock.unlock();
+  return live;
 }
 
 // Until it is taken off the list, it keeps its owner by being there; afterwards by a hold (L1).
 bool callback_base::unlist() noexcept {
   cancel_node& n = *owner_;
-  bool was_last_orphan = false;
-  {
-    shard& s = lock_shard(n, shard_);
-    const locked guard(s.lock, locked::already);
-    if (!next_) return false;
+  shard& s = lock_shard(n, shard_);
+  const bool listed = next_ != nullptr;
+  bool last = false;
+  if (listed) {
     tree::take(s, *this);
-    was_last_orphan = s.orphan && s.empty();
-    if (was_last_orphan) s.orphan = false;
+    last = s.orphan && s.empty();
+    if (last) s.orphan = false;
+    owner_ = nullptr;
   }
-  owner_ = nullptr;
-  if (was_last_orphan) drop(&n);
-  return true;
+  s.lock.unlock();
+  if (last) drop(&n);
+  return listed;
 }
 
 void callback_base::retire() noexcept {

@@ -152,9 +152,54 @@ class walk {
 
  private:
   void turn_below(cancel_node& n) noexcept {
-    if ((n.word.load(std::memory_order_relaxed) & word::hooks) == 0) return;
+    if ((n.word.load(std::memory_order_relaxed) & word::hooks) == 0 || turn_single(n)) return;
     for (unsigned number = 0; number < shard_count(n); ++number) {
       while (turn_some(n, number)) {}
+    }
+  }
+
+  // The usual case: no table, no callbacks, and at most one child. False: it is not so, and nothing has changed.
+  bool turn_single(cancel_node& n) noexcept {
+    if (n.own.children.load(std::memory_order_acquire).has_table()) return false;  // H2: and so it stays
+    cancel_node* lost = nullptr;
+    {
+      shard& s = n.own;
+      const locked guard(s.lock);
+      const children_of_shard now = s.children.load(std::memory_order_relaxed);
+      cancel_node* const c = now.single();
+      if (now.has_table() || s.callbacks || now.chunks() || (c && c->what == kind::tether)) return false;
+      if (c) {
+        c->hung.store(number_of(*c), std::memory_order_relaxed);
+        s.children.store({}, std::memory_order_relaxed);
+        taken_off(n, s, *c);  // L2: before it can be seen to have left
+        turn_child(*c, lost);
+      }
+    }
+    // It is ours: off its parent's list. Not so the root, where another thread may write this.
+    if (&n != &root_)
+      n.hung.store(n.hung.load(std::memory_order_relaxed) | node::no_callbacks, std::memory_order_relaxed);
+    await_lost(lost);
+    return true;
+  }
+
+  // One that was taken off the list.
+  void turn_child(cancel_node& c, cancel_node*& lost) noexcept {
+    switch (turn_one(c, root_, verdict_)) {
+      case turned::open: return append(c);
+      case turned::lost:
+        c.hung.store(c.hung.load(std::memory_order_relaxed) | node::lost, std::memory_order_relaxed);
+        c.next = std::exchange(lost, &c);
+        return;
+      default: return;
+    }
+  }
+
+  // Without a lock.
+  void await_lost(cancel_node* lost) noexcept {
+    while (lost) {
+      cancel_node& c = *std::exchange(lost, lost->next);
+      if (word::await(c, word::settled) & word::closing) c.close();  // I1
+      append(c);  // for the second phase to let go of it: dropping it here could run foreign code
     }
   }
 
@@ -174,22 +219,11 @@ class walk {
           if (try_hold(static_cast<tether&>(c).of)) c.next = std::exchange(tethers, &c);
           continue;
         }
-        switch (turn_one(c, root_, verdict_)) {
-          case turned::open: append(c); break;
-          case turned::lost:
-            c.hung.store(c.hung.load(std::memory_order_relaxed) | node::lost, std::memory_order_relaxed);
-            c.next = std::exchange(lost, &c);
-            break;
-          default: break;
-        }
+        turn_child(c, lost);
       }
       more = !s.children.load(std::memory_order_relaxed).none();
     }
-    while (lost) {
-      cancel_node& c = *std::exchange(lost, lost->next);
-      if (word::await(c, word::settled) & word::closing) c.close();  // I1
-      append(c);  // for the second phase to let go of it: dropping it here could run foreign code
-    }
+    await_lost(lost);
     while (tethers) turn_merge(static_cast<tether&>(*std::exchange(tethers, tethers->next)));
     return more;
   }
@@ -299,8 +333,8 @@ void finish(cancel_node& root) noexcept {
   while (next) {
     cancel_node& c = *std::exchange(next, next->next);
     if ((c.hung.load(std::memory_order_relaxed) & node::lost) == 0) {
-      disarm(c);
-      tree::run_callbacks(c);
+      if (c.what == kind::deadline) disarm(c);
+      if ((c.hung.load(std::memory_order_relaxed) & node::no_callbacks) == 0) tree::run_callbacks(c);
       // I3: it leaves the other parent, too, though its children may keep it.
       if (c.what == kind::merge) leave(static_cast<merge_node&>(c).second, fate::stays);
     }
@@ -424,6 +458,23 @@ bool deadline_node::on_step(work& w, step s) noexcept {
       return true;
   }
   return false;
+}
+
+bool abandon_single(cancel_node& n) noexcept {
+  if (n.own.children.load(std::memory_order_acquire).has_table()) return false;
+  shard& s = n.own;
+  const locked guard(s.lock);
+  cancel_node* const c = s.callbacks ? nullptr : s.children.load(std::memory_order_relaxed).single();
+  if (!c || s.orphan || c->what == kind::tether || !rides(*c)) return false;
+  // The number cannot go to 0 in between: then it would be for the general way to go on below.
+  std::uint32_t before = c->handles.load(std::memory_order_relaxed);
+  do {
+    if ((before & node::number) == 0) return false;
+    // acq_rel, as in release_handle().
+  } while (!c->handles.compare_exchange_weak(before, before & ~node::up, std::memory_order_acq_rel,
+                                             std::memory_order_relaxed));
+  static_cast<void>(take_out(s, *c));  // not from a chunk
+  return true;
 }
 
 void abandon(cancel_node& n) noexcept {

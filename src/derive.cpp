@@ -105,15 +105,6 @@ scheduler& scheduler_of(const node* n) noexcept {
   return *static_cast<const root_node*>(n)->on;
 }
 
-// Under the lock of one of its shards. Either our bit comes first, then the one who publishes the verdict sees it and
-// visits all shards after us; or the verdict does, and then we see it. With the bit there already the lock orders the
-// two: a walk takes it after it has published.
-bool open(cancel_node& n) noexcept {
-  std::uint64_t w = n.word.load(std::memory_order_acquire);
-  if ((w & (word::verdict | word::hooks)) == 0) w = word::raise(n, word::hooks);
-  return (w & word::verdict) == 0;
-}
-
 bool link(cancel_node& above, cancel_node& child, chunk*& spare) {
   bool hung = false;
   bool live = true;
@@ -150,8 +141,7 @@ context background(scheduler& s, std::source_location where) {
   return made;
 }
 
-// The child of a cancelable context that is live, was hung on before, and whose shard is free and has room; or that is
-// done. False: it is not so, or not any more, and nothing has changed.
+// The child of a cancelable context that is live, and whose shard is free and has room; or that is done. False: it is not so, or not any more, and nothing has changed.
 static bool link_quickly(cancel_node& above, cancel_node& n) noexcept {
   // acquire: as in inherit().
   const std::uint64_t w = above.word.load(std::memory_order_acquire);
@@ -160,14 +150,11 @@ static bool link_quickly(cancel_node& above, cancel_node& n) noexcept {
     inherit(n, above);
     return true;
   }
-  if ((w & word::hooks) == 0) return false;
   unsigned number = 0;
   shard* const s = try_lock_for_new(above, number);
   if (!s) return false;
   chunk* none = nullptr;
-  // acquire: as in open().
-  const bool live = (above.word.load(std::memory_order_acquire) & word::verdict) == 0;
-  const bool hung = live && put(*s, number, n, none);
+  const bool hung = open(above) && put(*s, number, n, none);
   s->lock.unlock();
   return hung;
 }
@@ -326,13 +313,18 @@ cancel_func& cancel_func::operator=(cancel_func&& other) noexcept {
   return *this;
 }
 
+[[gnu::noinline]] static void cancel_and_release(cancel_node& n, std::source_location made) noexcept {
+  {
+    error none;
+    cancel_in_passing(n, none, made);
+  }
+  release_handle(&n);
+}
+
 void cancel_func::leave_scope() noexcept {
   // acquire: as err(). Mostly it has ended by now.
   const std::uint64_t w = node_->word.load(std::memory_order_acquire);
-  if ((w & word::verdict) == 0 || (w & word::closing)) {
-    error none;
-    cancel_in_passing(*node_, none, made_);
-  }
+  if ((w & word::verdict) == 0 || (w & word::closing)) return cancel_and_release(*node_, made_);
   release_handle(node_);
 }
 

@@ -96,6 +96,16 @@ void free_merge(merge_node* m) noexcept {
   free_node(m, sizeof(merge_node), m->asked_count * sizeof(node*));
 }
 
+// The same for one that has a single shard, and need not leave its parent: true, and what hangs there has got the caller's
+// hold. False: nothing has changed.
+bool orphan_single(cancel_node& n) noexcept {
+  if (n.own.children.load(std::memory_order_acquire).has_table()) return false;
+  const locked guard(n.own.lock);
+  if (!is_shard_of(n.own, n) || n.own.orphan || n.own.empty()) return false;
+  n.own.orphan = true;
+  return true;
+}
+
 // L1: the last handle has gone.
 void orphan(cancel_node& n) noexcept {
   for (unsigned i = 0; i < shard_count(n); ++i) {
@@ -130,6 +140,15 @@ bool drop_unless_last(node& n) noexcept {
   }
 }
 
+// Whether abandon() has taken a child that rides off its parent's list, and is through with it: the lock under which it took
+// `up` away is free again. False also where that is not certain.
+static bool is_abandoned(const cancel_node& c) noexcept {
+  // acquire: abandon() took it away with the lock held, so what is loaded next is not older than that.
+  if (!rides(c) || (c.handles.load(std::memory_order_acquire) & node::up)) return false;
+  const auto& above = static_cast<const cancel_node&>(*c.parent);
+  return !above.own.children.load(std::memory_order_acquire).has_table() && above.own.lock.is_free();
+}
+
 // What most contexts are when their last hold goes: on no list any more, and with nothing unusual to them. True: it is gone,
 // and `next` is what it had a hold on.
 [[gnu::always_inline]] static inline bool gone_quickly(node& n, node*& next) noexcept {
@@ -137,18 +156,19 @@ bool drop_unless_last(node& n) noexcept {
   if (n.holds.load(std::memory_order_acquire) != 1 || n.is(node::own_memory)) return false;
   if (n.what == kind::value) {
     auto& v = static_cast<value_node&>(n);
-    if (!is_plain(v)) return false;
+    const std::size_t size = plain_size(v);
+    if (size == 0) return false;
     next = v.parent;
     v.~value_node();
-    pool::give(&v, sizeof v);
+    pool::give(&v, size);
     return true;
   }
   if (n.what != kind::cancel) return false;
   auto& c = static_cast<cancel_node&>(n);
   // acquire: L4.
   const std::uint64_t w = c.word.load(std::memory_order_acquire);
-  if ((w & (word::claimed | word::closing | word::has_fd)) || (c.parent && (w & word::inherited) == 0))
-    return false;
+  if (w & (word::claimed | word::closing | word::has_fd)) return false;
+  if (c.parent && (w & word::inherited) == 0 && !is_abandoned(c)) return false;
   if (c.cause || c.own.children.load(std::memory_order_relaxed).has_table()) return false;
   next = c.parent;
   c.~cancel_node();
@@ -226,15 +246,15 @@ static void release_scope(node& n) noexcept {
   if (cancel_node* within = node_of(static_cast<value_node&>(n).within)) release_handle(within);  // one deep
 }
 
-// The last handle has gone, and `before` is what there was.
-[[gnu::noinline]] static void after_last_handle(node& n, std::uint32_t before) noexcept {
+void after_last_handle(node& n, std::uint32_t before) noexcept {
   if (n.what >= kind::cancel) {
     auto& c = static_cast<cancel_node&>(n);
     const std::uint64_t w = c.word.load(std::memory_order_acquire);
-    if (before == 1 && (w & word::verdict) == 0) {
-      abandon(c);
-    } else if (w & word::hooks) {
-      orphan(c);
+    const bool live = (w & word::verdict) == 0;
+    if (w & word::hooks) {
+      // What keeps it from now on gets the hold that the handles had.
+      if (live && (before == 1 ? abandon_single(c) : orphan_single(c))) return;
+      live&& before == 1 ? abandon(c) : orphan(c);
     }
     if ((w & word::settled) || (c.what == kind::merge && (w & word::inherited))) {
       // I3: a canceled child leaves its parent with its last handle, though its own children may keep it. One that
@@ -259,17 +279,17 @@ static bool is_plain(const node& n) noexcept {
   return (w & word::hooks) == 0 && ((w & word::verdict) == 0 || n.holds.load(std::memory_order_relaxed) == 1);
 }
 
-void release_handle(node* n) noexcept {
+void release_only_handle(node& n) noexcept {
   // acquire: what others did with their handles.
-  const std::uint32_t now = n->handles.load(std::memory_order_acquire);
-  if ((now & node::number) == 1 && is_plain(*n)) {
-    n->handles.store(now - 1, std::memory_order_relaxed);
-    if (n->what == kind::value) release_scope(*n);
-    return drop(n);
+  const std::uint32_t now = n.handles.load(std::memory_order_acquire);
+  if ((now & node::number) == 1 && is_plain(n)) {
+    n.handles.store(now - 1, std::memory_order_relaxed);
+    if (n.what == kind::value) release_scope(n);
+    return drop(&n);
   }
-  // release/acquire: the one who finds itself last sees what all others did with their handles.
-  const std::uint32_t before = n->handles.fetch_sub(1, std::memory_order_acq_rel);
-  if ((before & node::number) == 1) after_last_handle(*n, before);
+  // release/acquire: as in release_handle().
+  const std::uint32_t before = n.handles.fetch_sub(1, std::memory_order_acq_rel);
+  if ((before & node::number) == 1) after_last_handle(n, before);
 }
 
 void context::retain(node_head* n) noexcept {

@@ -13,7 +13,7 @@ namespace heed::inline v0 {
 
 namespace {
 
-constexpr unsigned most_shards = 64;
+constexpr unsigned most_shards = 32;
 static_assert(most_shards - 1 <= node::shard_number);
 constexpr std::align_val_t line_align{alignof(shard_table::line)};
 

@@ -41,6 +41,8 @@ class futex_lock {
     return state_.compare_exchange_strong(free, futex::held, std::memory_order_acquire,
                                           std::memory_order_relaxed);
   }
+  // acquire: what all holders did so far.
+  bool is_free() const noexcept { return state_.load(std::memory_order_acquire) == 0; }
   void unlock() noexcept { futex::unlock(state_); }
   // In two halves: true, and wake() is to be called, which uses the address only.
   [[nodiscard]] bool unlock_only() noexcept { return futex::unlock_only(state_); }

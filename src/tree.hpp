@@ -100,10 +100,12 @@ struct node : node_head {
   void give(int t) noexcept { traits = static_cast<std::uint8_t>(traits | t); }
   void take_away(int t) noexcept { traits = static_cast<std::uint8_t>(traits & ~t); }
   // cancelable: the number of the shard of its parent scope that it was hung on, and whether it is there; `lost`: the
-  // walk that took it off found that somebody else ends it. relaxed: changed under that shard's lock.
+  // walk that took it off found that somebody else ends it; `no_callbacks`: that walk found none on it. relaxed: changed
+  // under that shard's lock, or by that walk.
   static constexpr std::uint8_t on_list = 1U << 7;
   static constexpr std::uint8_t lost = 1U << 6;
-  static constexpr std::uint8_t shard_number = lost - 1;
+  static constexpr std::uint8_t no_callbacks = 1U << 5;
+  static constexpr std::uint8_t shard_number = no_callbacks - 1;
   sync::atomic<std::uint8_t> hung{0};
   enum class outcome : std::uint8_t { open, won, lost };
   union {
@@ -211,8 +213,18 @@ inline void retain_handle(node& n) noexcept {
   if (n.what == kind::todo) return;
   n.handles.fetch_add(1, std::memory_order_relaxed);  // relaxed: the caller has one already
 }
+// The last handle has gone, and `before` is what there was.
+void after_last_handle(node& n, std::uint32_t before) noexcept;
+// One handle less, where there seemed to be one only.
+void release_only_handle(node& n) noexcept;
 // One handle less. May run foreign code.
-void release_handle(node* n) noexcept;
+inline void release_handle(node* n) noexcept {
+  // relaxed: only chooses.
+  if ((n->handles.load(std::memory_order_relaxed) & node::number) == 1) return release_only_handle(*n);
+  // release/acquire: the one who finds itself last sees what all others did with their handles.
+  const std::uint32_t before = n->handles.fetch_sub(1, std::memory_order_acq_rel);
+  if ((before & node::number) == 1) after_last_handle(*n, before);
+}
 // Where the extra bytes start. `align` is a power of two.
 constexpr std::size_t extra_offset(std::size_t size, std::size_t align) noexcept {
   return (size + align - 1) & ~(align - 1);
@@ -267,9 +279,15 @@ inline cancel_node* scope_above(const node* parent) noexcept {
   return parent->what == kind::value ? scope_of_value(*parent) : nullptr;
 }
 scheduler& scheduler_of(const node* n) noexcept;
-// Makes sure that a cancel of `n` will visit its lists; false: too late, it is done. The lock of one of its shards is
-// held.
-bool open(cancel_node& n) noexcept;
+// Makes sure that a cancel of `n` will visit its lists; false: too late, it is done. The lock of one of its shards is held.
+// Either our bit comes first, then the one who publishes the verdict sees it and
+// visits all shards after us; or the verdict does, and then we see it. With the bit there already the lock orders the
+// two: a walk takes it after it has published.
+inline bool open(cancel_node& n) noexcept {
+  std::uint64_t w = n.word.load(std::memory_order_acquire);
+  if ((w & (word::verdict | word::hooks)) == 0) w = word::raise(n, word::hooks);
+  return (w & word::verdict) == 0;
+}
 // Puts a new child on its parent scope's list, where walks find it; false: too late, the scope is done. Throws
 // std::bad_alloc. Uses `spare`, if it is needed, before it allocates.
 bool link(cancel_node& above, cancel_node& child, chunk*& spare);
@@ -405,6 +423,9 @@ void expire(deadline_node& n) noexcept;
 void inherit(cancel_node& n, cancel_node& from) noexcept;
 // Nothing can end `n` any more: lets go of its after_funcs and children. The caller keeps it alive.
 void abandon(cancel_node& n) noexcept;
+// The same where one child rides on it, that somebody has in hand, and nothing else hangs there: true, and the child has got
+// the caller's hold on `n`. False: it is not so, and nothing has changed.
+bool abandon_single(cancel_node& n) noexcept;
 // Takes its timer, if it has one that was armed, out of the scheduler. May be done again.
 void disarm(cancel_node& n) noexcept;
 // Whose cause and place count for a node that is done; and that place.

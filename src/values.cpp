@@ -16,14 +16,6 @@ constexpr std::size_t length = value_index::length;
 constexpr std::size_t block_length = 8;
 constexpr std::size_t last_early = 2 * length - 1;  // V4
 
-// From the 16th of a run (V4).
-struct late_value : value_node {
-  late_value(const context& above, const key_base& k, const value_type& t, std::uint64_t lookup_word,
-             std::size_t place_in_run, const value_index* i) noexcept
-      : value_node(above, k, t, lookup_word, place_in_run), last(i) {}
-  const value_index* const last;
-};
-
 // The 8th (V3).
 struct indexed_value : value_node {
   using value_node::value_node;
@@ -36,10 +28,6 @@ struct late_indexed_value : late_value {
       : late_value(above, k, t, node_head::since, length, &index) {}
   value_index index;
 };
-
-bool is_late(const value_node& v) noexcept {
-  return (v.lookup & node_head::form) == node_head::since;
-}
 
 // The index that came with it; null: it is not an eighth.
 const value_index* index_of(const value_node& v) noexcept {

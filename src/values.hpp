@@ -70,10 +70,23 @@ struct value_node : node {
 };
 static_assert(sizeof(void*) != 8 || sizeof(value_node) == 56);
 
-// Whether all that is to be done for its end is to free so many bytes. Not in a root's own memory.
-inline bool is_plain(const value_node& v) noexcept {
-  return !v.type->destroy && v.position < value_index::length &&
-         node_head::fits_inside(v.type->size, v.type->align);
+// From the 16th of a run (V4).
+struct late_value : value_node {
+  late_value(const context& above, const key_base& k, const value_type& t, std::uint64_t lookup_word,
+             std::size_t place_in_run, const value_index* i) noexcept
+      : value_node(above, k, t, lookup_word, place_in_run), last(i) {}
+  const value_index* const last;
+};
+inline bool is_late(const value_node& v) noexcept {
+  return (v.lookup & node_head::form) == node_head::since;
+}
+
+// Where all that is to be done for its end is to free so many bytes, their number; else 0. Not in a root's own memory.
+inline std::size_t plain_size(const value_node& v) noexcept {
+  if (v.type->destroy || v.position == value_index::length ||
+      !node_head::fits_inside(v.type->size, v.type->align))
+    return 0;
+  return is_late(v) ? sizeof(late_value) : sizeof(value_node);
 }
 
 void destroy_value(value_node* v) noexcept;

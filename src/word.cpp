@@ -48,11 +48,6 @@ constexpr int passed_on = 2;
 
 }  // namespace
 
-std::uint64_t raise(scope& s, std::uint64_t set) noexcept {
-  // acq_rel: publishes what the bit stands for; sees what came before a verdict that is already there.
-  return s.word.fetch_or(set, std::memory_order_acq_rel);
-}
-
 std::uint64_t await_until(scope& s, std::uint64_t bits, time_point until) noexcept {
   // acquire: whoever waits for a verdict sees what came before it.
   std::uint64_t w = s.word.load(std::memory_order_acquire);

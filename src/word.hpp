@@ -48,7 +48,10 @@ inline std::source_location place(std::uint64_t w) noexcept {
 }
 
 // Has `set` in the word of `s`, whatever else happens to it; returns the word before.
-std::uint64_t raise(scope& s, std::uint64_t set) noexcept;
+inline std::uint64_t raise(scope& s, std::uint64_t set) noexcept {
+  // acq_rel: publishes what the bit stands for; sees what came before a verdict that is already there.
+  return s.word.fetch_or(set, std::memory_order_acq_rel);
+}
 // Sleeps until the word has one of these bits; returns it.
 std::uint64_t await(scope& s, std::uint64_t bits) noexcept;
 // The same, until `until` on heed::clock at the latest.
