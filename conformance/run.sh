@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Holds heed against Go's context package. CHECK is the program that check.cpp makes.
 #   run.sh recorded CHECK          what Go said when it was recorded: recorded.txt.gz; needs no Go
-#   run.sh fresh CHECK [N [SEED]]  N new programs, run by the Go that is installed (200,000; a random seed)
+#   run.sh fresh CHECK [N [SEED]]  N new programs, run by the Go that is installed (100,000; a random seed)
 #   run.sh record [N [SEED]]       writes recorded.txt.gz anew (2,000; 1)
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -24,7 +24,7 @@ case ${1:-} in
       { echo "SKIPPED: this is older than Go 1.26: $(go env GOVERSION)"; exit 77; }
     seed=${4:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}
     echo "$(go env GOVERSION), seed $seed"
-    go_says "$seed" "${3:-200000}" | "$2" --all-met
+    go_says "$seed" "${3:-100000}" | "$2" --all-met
     ;;
   record) go_says "${3:-1}" "${2:-2000}" | gzip -9n > "$here/recorded.txt.gz" ;;
   *) sed -n '2,5s/^# //p' "$0"; exit 2 ;;
