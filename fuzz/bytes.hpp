@@ -21,12 +21,19 @@ struct counts {
 
 class bytes {
  public:
-  explicit bytes(std::span<const std::uint8_t> from) : left_(from) {}
+  explicit bytes(std::span<const std::uint8_t> from) : left_(from) {
+    const std::uint8_t first = take();
+    backwards = first % 2 == 1;
+    many_values_ = first % 4 >= 2;
+  }
+  bool backwards;  // how all is dropped in the end
   bool empty() const noexcept { return left_.empty(); }
 
   op next(const counts& have, bool nested = false) {
     const std::uint8_t first = take();
     op o{static_cast<verb>(first % conformance::forms.size())};
+    // Long chains of values are found otherwise than short ones.
+    if (many_values_ && o.what > verb::read) o.what = verb::with_value;
     // Within a callback time stands still.
     if (nested && o.what == verb::advance) o.what = verb::read;
     for (std::size_t i = 0; i < o.shape().operands.size(); ++i)
@@ -68,6 +75,7 @@ class bytes {
   }
 
   std::span<const std::uint8_t> left_;
+  bool many_values_;
   std::size_t placed_ = 0;
 };
 

@@ -20,8 +20,7 @@ namespace fuzz {
 class lockstep : public conformance::listener {
  public:
   void run(bytes program) {
-    const bool backwards = program.take() % 2 == 1;
-    for (int steps = 0; steps < 100 && !program.empty(); ++steps) {
+    for (int steps = 0; steps < 150 && !program.empty(); ++steps) {
       const std::uint64_t before = model_.event();
       perform(program.next(have()));
       model_.settle_functions();
@@ -34,7 +33,7 @@ class lockstep : public conformance::listener {
       }
     }
     over_ = true;
-    heed_.drop_all(backwards);
+    heed_.drop_all(program.backwards);
     for (std::size_t f = 0; f < heed_.functions(); ++f) {
       if (heed_.keeps(f)) fail("f" + std::to_string(f) + " outlives everything");
     }

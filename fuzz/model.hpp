@@ -310,15 +310,18 @@ class model {
   }
   // Functions on what nothing can end any more: no handle, no canceler, no armed deadline, on it or above.
   void forget_the_unreachable() {
-    const auto has_handle = [&](std::size_t s) {
-      if (armed(nodes_[s]) || nodes_[s].custom) return true;
-      for (std::size_t n = 0; n < nodes_.size(); ++n) {
-        if (nodes_[n].handle && scope(n) == s) return true;
-      }
-      return std::find(cancelers_.begin(), cancelers_.end(), std::optional(s)) != cancelers_.end();
-    };
+    std::vector<bool> can_end(nodes_.size());
+    for (std::size_t n = 0; n < nodes_.size(); ++n) {
+      if (armed(nodes_[n]) || nodes_[n].custom) can_end[n] = true;
+      if (const auto s = scope(n); s && nodes_[n].handle) can_end[*s] = true;
+    }
+    for (const auto& s : cancelers_) {
+      if (s) can_end[*s] = true;
+    }
     for (function& f : functions_) {
-      if (f.now == function::waiting && !any_scope_at_or_above(f.on, has_handle)) f.now = function::abandoned;
+      if (f.now == function::waiting &&
+          !any_scope_at_or_above(f.on, [&](std::size_t s) { return can_end[s]; }))
+        f.now = function::abandoned;
     }
   }
 
