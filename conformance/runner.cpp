@@ -69,7 +69,7 @@ std::string name_of(const heed::error& cause) {
 heed::duration milliseconds(std::int64_t ms) {
   if (ms == forever) return heed::duration::max();
   if (ms == minus_forever) return heed::duration::min();
-  return std::chrono::milliseconds(ms);
+  return heed::saturate(std::chrono::milliseconds(ms));
 }
 
 const char* boolean(bool b) {

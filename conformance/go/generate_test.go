@@ -83,7 +83,10 @@ func (g *generator) timeout() string {
 func (g *generator) deadline() string {
 	if c := g.m.contexts[g.number(len(g.m.contexts))].ctx; c != nil && g.one(3) {
 		if when, ok := c.Deadline(); ok {
-			return strconv.FormatInt(when.UnixMilli()-g.m.start.UnixMilli(), 10)
+			ms := when.UnixMilli() - g.m.start.UnixMilli()
+			if year := int64(365 * 24 * 3600 * 1000); -year < ms && ms < year { // not one of forever's
+				return strconv.FormatInt(ms, 10)
+			}
 		}
 	}
 	t := g.timeout()
