@@ -311,12 +311,14 @@ std::string runner::advance(std::int64_t ms) {
   return list_of_functions(std::exchange(ran_, {}));
 }
 
-std::string runner::look(const op& o) const {
+std::string runner::look(const op& o) {
   const heed::context* ctx = context(o.at[0]);
   if (!ctx) return gone;
   switch (o.what) {
     case verb::fd: {
-      pollfd p{ctx->done_fd(), POLLIN, 0};
+      int& fd = contexts_[static_cast<std::size_t>(o.at[0])].fd;
+      if (fd < 0) fd = ctx->done_fd();  // not anew, as an event loop would not: to ask may make it readable
+      pollfd p{fd, POLLIN, 0};
       return ::poll(&p, 1, 0) == 1 && (p.revents & POLLIN) ? "readable" : "quiet";
     }
     case verb::place: {

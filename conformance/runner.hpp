@@ -56,6 +56,7 @@ class runner {
     heed::cancel_func cancel;
     bool cancels = false;
     foreign* object = nullptr;  // a custom context's
+    int fd = -1;                // once it was asked for
   };
 
   const heed::context* context(std::int64_t n) const;
@@ -65,7 +66,7 @@ class runner {
   std::string let_go(const op& o);
   std::string call(const op& o);
   std::string advance(std::int64_t ms);
-  std::string look(const op& o) const;
+  std::string look(const op& o);
   std::string read(const heed::context& ctx) const;
 
   listener& to_;
