@@ -1,0 +1,3 @@
+module heed/conformance
+
+go 1.26
