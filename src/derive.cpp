@@ -1,5 +1,6 @@
 // Making contexts: the roots, with_cancel, with_deadline, without_cancel, with_custom; and the cancel_func and
 // canceler that go with them.
+#include "default_scheduler.hpp"
 #include "track.hpp"
 #include "tree.hpp"
 #include "values.hpp"
@@ -156,7 +157,10 @@ cancelable until(const context& parent, time_point when, time_point now, schedul
   void* memory = allocate(tree::of(parent), deadline_node::size(own), 0, alignof(deadline_node));
   auto* n = ::new (memory) deadline_node(parent, when, on);
   cancelable made = tree::make(n, where);
-  n->cause = std::move(cause);
+  if (cause) {
+    n->cause = std::move(cause);
+    n->give(node::own_cause);
+  }
   n->word.store(word::at(where), std::memory_order_relaxed);  // nobody else has it yet
   struct unlinked {                                           // L2, where arm() throws
     cancel_node* n;
@@ -173,7 +177,8 @@ cancelable until(const context& parent, time_point when, time_point now, schedul
   }
   if (when != time_point::max() && !parent.done()) {
     // Armed before it is linked: whoever cancels it through its parent then finds a timer to disarm.
-    n->handles.fetch_or(node::source, std::memory_order_relaxed);  // nobody else counts on it yet
+    // relaxed, and no read-modify-write: nobody else counts on it yet.
+    n->handles.store(n->handles.load(std::memory_order_relaxed) | node::source, std::memory_order_relaxed);
     n->give(node::armed);
     struct undo {
       deadline_node* n;
@@ -183,7 +188,8 @@ cancelable until(const context& parent, time_point when, time_point now, schedul
         n->handles.fetch_and(~node::source, std::memory_order_relaxed);
       }
     } failed{n};
-    on.arm(*n, when);  // may throw: `made` then takes the node away (I11)
+    // May throw: `made` then takes the node away (I11).
+    own ? on.arm(*n, when) : the_process_scheduler().time().arm(*n);
     failed.n = nullptr;
   }
   track::made(*n, where);  // its traits are settled now: who reads the list reads them
@@ -205,7 +211,7 @@ cancelable with_deadline(const context& parent, time_point when, error cause, st
 
 cancelable with_timeout_of(const context& parent, duration timeout, error cause, std::source_location where) {
   scheduler& on = scheduler_of(tree::of(parent));
-  const time_point now = on.now();
+  const time_point now = &on == &default_scheduler() ? clock::now() : on.now();
   return until(parent, saturating_add(now, timeout), now, on, cause, where);
 }
 
