@@ -362,6 +362,15 @@ quick cancel_quickly(cancel_node& n, errc verdict, error& cause, std::uint64_t f
   if ((w & word::verdict) && (w & word::closing) == 0) return quick::lost;
   if ((w & word::flags) != 0) return quick::no;
   if (n.what > kind::deadline || n.is(node::own_scheduler)) return quick::no;
+  if (!cause && !n.is(node::own_cause)) {
+    // Nothing to write, so one step. A timer that is taken out before it is decided that this ends the node is not missed:
+    // if this does not, somebody else has, or the other way does.
+    disarm(n);
+    // release: I4. As below, the last touch.
+    return n.word.compare_exchange_strong(w, after, std::memory_order_release, std::memory_order_relaxed)
+               ? quick::won
+               : quick::no;
+  }
   // acquire: as in claim.
   if (!n.word.compare_exchange_strong(w, w | word::claimed, std::memory_order_acquire,
                                       std::memory_order_relaxed)) {
@@ -425,7 +434,7 @@ void inherit(cancel_node& n, cancel_node& from) noexcept {
 void disarm(cancel_node& n) noexcept {
   if (n.what != kind::deadline || !n.is(node::armed)) return;
   auto& d = static_cast<deadline_node&>(n);
-  d.on().disarm(d);
+  n.is(node::own_scheduler) ? d.on().disarm(d) : the_process_scheduler().time().disarm(d);
 }
 
 cancel_node& decider_of(cancel_node& n) noexcept {

@@ -6,21 +6,8 @@
 #include "tree.hpp"
 
 namespace heed::inline v0 {
-namespace {
 
-union immortal_scheduler {  // never destroyed: its threads run until the process is gone
-  process_scheduler value;
-  constexpr immortal_scheduler() noexcept : value() {}
-  ~immortal_scheduler() {}
-};
-
-constinit immortal_scheduler only;
-
-}  // namespace
-
-process_scheduler& the_process_scheduler() noexcept {
-  return only.value;
-}
+constinit immortal_scheduler only_process_scheduler;
 
 executor& default_scheduler_threads() noexcept {
   return the_process_scheduler().threads();

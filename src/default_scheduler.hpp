@@ -34,7 +34,16 @@ class process_scheduler final : public scheduler {
   timekeeper time_{threads_};
 };
 
-process_scheduler& the_process_scheduler() noexcept;
+union immortal_scheduler {  // never destroyed: its threads run until the process is gone
+  process_scheduler value;
+  constexpr immortal_scheduler() noexcept : value() {}
+  ~immortal_scheduler() {}
+};
+extern constinit immortal_scheduler only_process_scheduler;
+
+inline process_scheduler& the_process_scheduler() noexcept {
+  return only_process_scheduler.value;
+}
 executor& default_scheduler_threads() noexcept;
 
 }  // namespace heed::inline v0

@@ -1,5 +1,6 @@
 // Making contexts: the roots, with_cancel, with_deadline, without_cancel, with_custom; and the cancel_func and
 // canceler that go with them.
+#include "default_scheduler.hpp"
 #include "track.hpp"
 #include "tree.hpp"
 #include "values.hpp"
@@ -175,19 +176,23 @@ cancelable with_cancel(const context& parent, std::source_location where) {
 
 namespace {
 
-// with_deadline(), where the time is `now`.
-cancelable until(const context& parent, time_point when, time_point now, scheduler& on, error& cause,
-                 std::source_location where) {
-  const cancel_node* up_there = scope_above(tree::of(parent));
-  // It could never fire first; unless the clock that the other one counts on goes differently.
-  if (up_there && up_there->is(node::timed) && !up_there->is(node::mixed)) {
-    if (const auto earlier = parent.deadline(); earlier && *earlier < when) return with_cancel(parent, where);
-  }
-  const bool own = &on != &default_scheduler();
+// Whether the root has a scheduler of its own, by whose clock the deadlines below it go.
+bool brings_time(const context& parent) noexcept {
+  const node* n = tree::of(parent);
+  return n && n->is(node::own_scheduler);
+}
+
+// A context with a deadline of its own, where the time is `now`. What it returns is made in place.
+cancelable with_timer(const context& parent, time_point when, time_point now, scheduler& on, error& cause,
+                      std::source_location where) {
+  const bool own = brings_time(parent);
   void* memory = allocate(tree::of(parent), deadline_node::size(own), 0, alignof(deadline_node));
   auto* n = ::new (memory) deadline_node(parent, when, on);
   cancelable made = tree::make(n, where);
-  n->cause = std::move(cause);
+  if (cause) {
+    n->cause = std::move(cause);
+    n->give(node::own_cause);
+  }
   n->word.store(word::at(where), std::memory_order_relaxed);  // nobody else has it yet
   struct unlinked {                                           // L2, where arm() throws
     cancel_node* n;
@@ -204,7 +209,8 @@ cancelable until(const context& parent, time_point when, time_point now, schedul
   }
   if (when != time_point::max() && !parent.done()) {
     // Armed before it is linked: whoever cancels it through its parent then finds a timer to disarm.
-    n->handles.fetch_or(node::source, std::memory_order_relaxed);  // nobody else counts on it yet
+    // relaxed, and no read-modify-write: nobody else counts on it yet.
+    n->handles.store(n->handles.load(std::memory_order_relaxed) | node::source, std::memory_order_relaxed);
     n->give(node::armed);
     struct undo {
       deadline_node* n;
@@ -214,17 +220,29 @@ cancelable until(const context& parent, time_point when, time_point now, schedul
         n->handles.fetch_and(~node::source, std::memory_order_relaxed);
       }
     } failed{n};
-    on.arm(*n, when);  // may throw: `made` then takes the node away (I11)
+    // May throw: `made` then takes the node away (I11).
+    own ? on.arm(*n, when) : the_process_scheduler().time().arm(*n);
     failed.n = nullptr;
   }
   track::made(*n, where);  // its traits are settled now: who reads the list reads them
   pending.n = nullptr;
-  link(*n);
+  if (n->parent) link(*n);
   // Where the parent was done by now, no walk comes along to disarm it.
   if (n->word.load(std::memory_order_relaxed) & word::inherited) disarm(*n);
   // A clock that is driven by hand may have passed it before it was armed, and not move again.
   if (own && when <= on.now()) expire(*n);
   return made;
+}
+
+// with_deadline(), where the time is `now`.
+cancelable until(const context& parent, time_point when, time_point now, scheduler& on, error& cause,
+                 std::source_location where) {
+  const cancel_node* up_there = scope_above(tree::of(parent));
+  // It could never fire first; unless the clock that the other one counts on goes differently.
+  if (up_there && up_there->is(node::timed) && !up_there->is(node::mixed)) {
+    if (const auto earlier = parent.deadline(); earlier && *earlier < when) return with_cancel(parent, where);
+  }
+  return with_timer(parent, when, now, on, cause, where);
 }
 
 }  // namespace
@@ -236,7 +254,7 @@ cancelable with_deadline(const context& parent, time_point when, error cause, st
 
 cancelable with_timeout_of(const context& parent, duration timeout, error cause, std::source_location where) {
   scheduler& on = scheduler_of(tree::of(parent));
-  const time_point now = on.now();
+  const time_point now = brings_time(parent) ? on.now() : clock::now();
   return until(parent, saturating_add(now, timeout), now, on, cause, where);
 }
 

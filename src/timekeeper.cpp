@@ -4,6 +4,7 @@
 
 #include "default_scheduler.hpp"
 #include "executor.hpp"
+#include "head_start.hpp"
 
 #include <algorithm>
 #include <system_error>
@@ -94,6 +95,7 @@ bool timekeeper::serve(shard& s) noexcept {
 void timekeeper::run() noexcept {
   os::exact_timers();
   keeps_time = true;
+  head_start start;
   // T3: what was armed while no thread ran, in a process that has forked this one, too.
   each_made([](shard& s) {
     const locked guard(s.lock);
@@ -107,9 +109,15 @@ void timekeeper::run() noexcept {
       if (s.visited_by() <= clock::now()) more |= serve(s);
       next = std::min(next, s.visited_by());
     });
-    if (more || next <= clock::now()) continue;
+    const time_point present = clock::now();
+    if (more || next <= present) continue;
     asleep_until_.store(next.time_since_epoch().count(), std::memory_order_seq_cst);
-    if (bell_.load(std::memory_order_seq_cst) == heard) os::wait_until(bell_, heard, next);
+    if (bell_.load(std::memory_order_seq_cst) == heard) {
+      const time_point asked = start.before(next, present);  // T5
+      os::wait_until(bell_, heard, asked);
+      // relaxed: a ring that is not seen here yet spoils a guess, no more.
+      if (bell_.load(std::memory_order_relaxed) == heard) start.learn(clock::now() - asked);
+    }
     // relaxed: who does not see it yet, wakes for nothing.
     asleep_until_.store(time_point::min().time_since_epoch().count(), std::memory_order_relaxed);
   }

@@ -30,6 +30,8 @@ class executor;
 //       sleep, and looks at the bell again; who rings changes the bell, and then looks how long the thread sleeps. All
 //       four are seq_cst: if the thread misses the new bell, the ringer finds the sleep announced, and wakes it
 //       where it would sleep too long.
+//   T5  The thread has itself woken a little before its time (head_start.hpp), but says that it sleeps until then. If it
+//       is early, it finds nothing due, and goes to sleep again: what it fires it has compared with the clock (I8).
 // I8: never early: pop() compares with the clock, read before. Once: pop() takes it out. Not lost: T3.
 class timekeeper {
  public:

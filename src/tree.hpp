@@ -94,6 +94,7 @@ struct node : node_head {
     mixed = 4,          // cancelable: one above counts on another scheduler's clock (by a merge)
     armed = 8,          // deadline: its scheduler has been given its timer
     own_memory = 16,    // the root brought memory, and a pointer to that is in front of each block
+    own_cause = 32,     // deadline: it was made with a cause
   };
   std::uint8_t traits;
   bool is(trait t) const noexcept { return (traits & t) != 0; }
