@@ -9,7 +9,9 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <latch>
 #include <string>
+#include <thread>
 
 using process::check;
 
@@ -47,12 +49,21 @@ void loop(const char* path, int at_least) {
   int unloaded = 0;
   for (int i = 0; i < 200; ++i) {
     void* library = load(path, RTLD_LOCAL);
-    check(find<plugin_use>(library, "use")() == 0, "the plug-in uses contexts");
+    std::latch used{1};
+    std::latch gone{1};
+    std::thread outlives([&] {  // it has used the code, and ends when that is gone
+      check(find<plugin_use>(library, "use")() == 0, "the plug-in uses contexts");
+      used.count_down();
+      gone.wait();
+    });
+    used.wait();
     check(process::in_child([&] { check(find<plugin_use>(library, "use")() == 0, "in a child"); }) == 0 ||
               i % 20,
           "a fork while it is loaded");
     check(::dlclose(library) == 0, "dlclose");
     if (!mapped(path)) ++unloaded;
+    gone.count_down();
+    outlives.join();
     if (i % 20 == 0) check(process::in_child([] {}) == 0, "a fork once it is gone");
     if (i == 0) descriptors = entries("/proc/self/fd");
   }
