@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The stress test under valgrind's drd, heed's atomics telling it what they order (tests/stress/drd_atomics.hpp). In about
 # a minute; HEED_STRESS_STEPS (per thread) and HEED_TEST_SEED as for the test itself.
+# Not part of ./test yet: most runs still end with one report that is not explained.
 # drd knows shared_ptr's own counts and orders only by the suppression in tests/stress/drd.supp.
 set -euo pipefail
 cd "$(dirname "$0")/.."
