@@ -1,4 +1,6 @@
 // Allocations: how many each operation makes, and what happens when each of them fails in turn (case 19, I11).
+#include "allocations.hpp"
+
 #include <heed/group.hpp>
 #include <heed/heed.hpp>
 #include <heed/sync.hpp>
@@ -18,22 +20,23 @@
 
 using namespace std::chrono_literals;
 
-namespace {
-
-// Of this thread only: the scheduler's threads and the test runner allocate as they like.
-thread_local long made = 0;
-thread_local long until_failure = -1;  // negative: never
+thread_local long allocated = 0;
+thread_local long until_failure = -1;
+thread_local bool fail_once = false;
+thread_local long failures = 0;
 std::atomic<long> live{0};
-}  // namespace
-
-thread_local void (*on_allocation)() = nullptr;  // for other files here: called before each of this thread's
+thread_local void (*on_allocation)() = nullptr;
 
 namespace {
 void* get(std::size_t size, std::size_t align) {
   if (on_allocation) on_allocation();
-  if (until_failure == 0) return nullptr;
+  if (until_failure == 0) {
+    ++failures;
+    if (fail_once) until_failure = -1;
+    return nullptr;
+  }
   if (until_failure > 0) --until_failure;
-  ++made;
+  ++allocated;
   void* p =
       align ? std::aligned_alloc(align, (size + align - 1) / align * align) : std::malloc(size ? size : 1);
   if (p) ++live;
@@ -81,13 +84,6 @@ void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
 }
 
 namespace {
-
-template <class F>
-long allocations(F&& f) {
-  const long before = made;
-  f();
-  return made - before;
-}
 
 constexpr heed::key<int> number{"number"};
 struct alignas(64) wide {

@@ -1,4 +1,6 @@
 // dump() between two looks at a list of children: an allocation is where it can be interrupted at will.
+#include "allocations.hpp"
+
 #include <heed/heed.hpp>
 #include <heed/inspect.hpp>
 
@@ -12,8 +14,6 @@
 #include <tuple>
 #include <utility>
 #include <vector>
-
-extern thread_local void (*on_allocation)();
 
 namespace {
 

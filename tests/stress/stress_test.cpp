@@ -53,10 +53,10 @@ struct shared {
   heed::mutex lock;
   long guarded = 0;  // by lock
   heed::semaphore permits{3};
-  std::atomic<int> holders{0};
+  heed::sync::atomic<int> holders{0};
 
-  std::atomic<int> coroutines{0};  // under way
-  std::atomic<long> stopped{0};    // after_funcs that ran although stop() had said true
+  heed::sync::atomic<int> coroutines{0};  // under way
+  heed::sync::atomic<long> stopped{0};    // after_funcs that ran although stop() had said true
 };
 
 class actor {
@@ -150,7 +150,7 @@ class actor {
 
   void callback() {
     const entry::pointer e = any();
-    std::atomic<int> ran{0};
+    heed::sync::atomic<int> ran{0};
     {
       const heed::cancel_callback count(e->ctx(), [&] {
         ++ran;
@@ -167,8 +167,8 @@ class actor {
 
   void function() {
     const entry::pointer e = any();
-    auto started = std::make_shared<std::atomic<bool>>(false);
-    auto stopped = std::make_shared<std::atomic<bool>>(false);
+    auto started = std::make_shared<heed::sync::atomic<bool>>(false);
+    auto stopped = std::make_shared<heed::sync::atomic<bool>>(false);
     const heed::stop_func stop = heed::after_func(e->ctx(), [this, started, stopped] {
       *started = true;
       if (*stopped) ++s_.stopped;
@@ -249,7 +249,7 @@ class actor {
 
   void group() {
     const entry::pointer parent = any();
-    std::atomic<int> ran{0};
+    heed::sync::atomic<int> ran{0};
     const int tasks = static_cast<int>(random_() % 6);
     const int failing = static_cast<int>(random_() % 12);
     heed::error first;
