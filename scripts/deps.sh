@@ -10,6 +10,7 @@ declare -A packages_for=(
   [clang]="clang-19 libclang-rt-19-dev libc++-19-dev libc++abi-19-dev googletest"
   [format]="clang-format-19"
   [tidy]="clang-tidy-19"
+  [cppcheck]="cppcheck"
 )
 
 as_root() {
