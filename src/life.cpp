@@ -152,12 +152,12 @@ static bool is_abandoned(const cancel_node& c) noexcept {
 // What most contexts are when their last hold goes: on no list any more, and with nothing unusual to them. True: it is gone,
 // and `next` is what it had a hold on.
 [[gnu::always_inline]] static inline bool gone_quickly(node& n, node*& next) noexcept {
-  // acquire: L3.
-  if (n.holds.load(std::memory_order_acquire) != 1 || n.is(node::own_memory)) return false;
+  if (n.is(node::own_memory)) return false;
   if (n.what == kind::value) {
     auto& v = static_cast<value_node&>(n);
     const std::size_t size = plain_size(v);
-    if (size == 0) return false;
+    // acquire: L3.
+    if (size == 0 || n.holds.load(std::memory_order_acquire) != 1) return false;
     next = v.parent;
     v.~value_node();
     pool::give(&v, size);
@@ -169,6 +169,8 @@ static bool is_abandoned(const cancel_node& c) noexcept {
   const std::uint64_t w = c.word.load(std::memory_order_acquire);
   if (w & (word::claimed | word::closing | word::has_fd)) return false;
   if (c.parent && (w & word::inherited) == 0 && !is_abandoned(c)) return false;
+  // acquire: L3. After those two: who writes `inherited`, or takes `up` away, has pinned before what it goes on with.
+  if (n.holds.load(std::memory_order_acquire) != 1) return false;
   if (c.cause || c.own.children.load(std::memory_order_relaxed).has_table()) return false;
   next = c.parent;
   c.~cancel_node();
@@ -350,11 +352,12 @@ void context::release(node_head* head) noexcept {
   if (any->what == kind::cancel) {
     auto& n = static_cast<cancel_node&>(*any);
     constexpr std::uint64_t quiet = word::verdict | word::settled | word::inherited;
-    // acquire: what others did with their handles, and with their holds (L3); and the walk that wrote `inherited` is
-    // through with it (L4).
-    const bool last = (n.handles.load(std::memory_order_acquire) & node::number) == 1 &&
-                      n.holds.load(std::memory_order_acquire) == 1;
+    // In this order. acquire: what others did with their handles; from here on nothing new comes to hang there.
+    const bool last_handle = (n.handles.load(std::memory_order_acquire) & node::number) == 1;
+    // acquire: the walk that wrote `inherited` is through with it, or has pinned it before (L4).
     const std::uint64_t w = n.word.load(std::memory_order_acquire);
+    // acquire: what others did with their holds (L3).
+    const bool last = last_handle && n.holds.load(std::memory_order_acquire) == 1;
     if (last && (w & word::flags & ~quiet) == 0) {
       if (!n.parent) return free_plain(n);
       if (w & word::inherited) return free_and_drop(n, nullptr, n.parent);  // it has a hold there (L2)

@@ -1,0 +1,50 @@
+// The explorer: runs a kernel again and again, each time in another order of its threads' steps (README.md).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+namespace model {
+
+// For kernels. A kernel is a function that runs as thread 0, spawns others, joins them, and checks what it finds.
+void spawn_raw(void (*body)(void*), void* self);
+template <class F>
+void spawn(F f) {
+  spawn_raw(
+      [](void* self) {
+        auto* stored = static_cast<F*>(self);
+        (*stored)();
+        delete stored;
+      },
+      new F(std::move(f)));
+}
+void join();                               // waits for all that were spawned
+void check(bool holds, const char* what);  // an error of the kernel if it does not
+[[noreturn]] void fail(const std::string& what);
+
+// What os_model.cpp stands on: the kernel's side of a futex, and of a descriptor.
+void futex_wait(const void* at, std::uint32_t seen, std::uint32_t kinds, bool may_time_out);
+void futex_wake(const void* at, int how_many, std::uint32_t kinds);
+void system_call(
+    const void* on);  // a step on an object of the operating system's, totally ordered with all others
+unsigned this_thread() noexcept;
+
+// How to explore.
+struct settings {
+  int preemptions = 2;          // how often a thread that could go on is interrupted
+  int stale_reads = 1;          // how often a load gives something else than the newest value
+  std::uint64_t most = 20'000;  // executions
+  bool random = false;
+  std::uint64_t seed = 1;
+  std::string replay;  // a schedule
+  bool replays = false;
+};
+struct result {
+  std::uint64_t executions = 0;
+  bool exhaustive = false;
+};
+result explore(const char* name, void (*kernel)(), const settings& how);
+
+}  // namespace model

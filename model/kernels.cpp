@@ -1,0 +1,13 @@
+#include "kernels.hpp"
+
+namespace model {
+
+std::vector<kernel> kernels() {
+  std::vector<kernel> all;
+  for (const auto& part :
+       {cancel_kernels(), life_kernels(), callback_kernels(), time_kernels(), wait_kernels()})
+    all.insert(all.end(), part.begin(), part.end());
+  return all;
+}
+
+}  // namespace model

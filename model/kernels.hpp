@@ -1,0 +1,19 @@
+// The situations that are explored: each a function of a few threads that checks what must hold.
+#pragma once
+
+#include <vector>
+
+namespace model {
+
+struct kernel {
+  const char* name;
+  void (*body)();
+};
+std::vector<kernel> kernels();
+std::vector<kernel> cancel_kernels();    // kernels_cancel.cpp
+std::vector<kernel> life_kernels();      // kernels_life.cpp
+std::vector<kernel> callback_kernels();  // kernels_callback.cpp
+std::vector<kernel> time_kernels();      // kernels_time.cpp
+std::vector<kernel> wait_kernels();      // kernels_wait.cpp
+
+}  // namespace model

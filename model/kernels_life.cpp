@@ -1,0 +1,228 @@
+// Who lives how long: contexts dropped in every order, by several threads.
+#include "engine.hpp"
+#include "kernels.hpp"
+
+#include <heed/heed.hpp>
+
+#include <optional>
+
+namespace model {
+namespace {
+
+using heed::background;
+using heed::cancelable;
+using heed::context;
+using heed::with_cancel;
+
+constexpr heed::key<int> number{"number"};
+
+// A value that says when it is destroyed.
+struct counted {
+  explicit counted(int* n) : ended(n) {}
+  counted(const counted&) = delete;
+  ~counted() { ++*ended; }
+  int* ended;
+};
+constexpr heed::key<counted> counted_key{"counted"};
+
+void handles_dropped() {
+  auto made = std::make_unique<cancelable>(with_cancel(background()));
+  context copy = made->ctx;
+  spawn([&] { made.reset(); });
+  spawn([c = std::move(copy)]() mutable {
+    const context another = c;
+    c = context();
+  });
+  join();
+}
+
+// Child and parent dropped, and the parent canceled: three threads.
+void child_parent_cancel() {
+  auto parent = std::make_unique<cancelable>(with_cancel(background()));
+  auto child = std::make_unique<cancelable>(with_cancel(parent->ctx));
+  const auto end = parent->cancel.share();
+  spawn([&] { parent.reset(); });
+  spawn([&] { child.reset(); });
+  spawn([&] { end(); });
+  join();
+}
+
+void two_children_and_parent() {
+  auto parent = std::make_unique<cancelable>(with_cancel(background()));
+  auto one = std::make_unique<cancelable>(with_cancel(parent->ctx));
+  auto two = std::make_unique<cancelable>(with_cancel(parent->ctx));
+  spawn([&] { parent.reset(); });
+  spawn([&] { one.reset(); });
+  spawn([&] { two.reset(); });
+  join();
+}
+
+// The child outlives the parent's handles: what hangs there keeps it (L1).
+void parent_left_to_its_child() {
+  auto [top, cancel] = with_cancel(background());
+  auto parent = std::make_unique<cancelable>(with_cancel(top));
+  parent->cancel.release();
+  auto child = std::make_unique<cancelable>(with_cancel(parent->ctx));
+  spawn([&] { parent.reset(); });
+  spawn([&, c = cancel.share()] { c(); });
+  spawn([&] { child.reset(); });
+  join();
+  check(top.done(), "the top is done");
+}
+
+void chain_abandoned() {
+  auto parent = std::make_unique<cancelable>(with_cancel(background()));
+  auto child = std::make_unique<cancelable>(with_cancel(parent->ctx));
+  child->cancel.release();
+  auto grandchild = std::make_unique<cancelable>(with_cancel(child->ctx));
+  grandchild->cancel.release();
+  parent->cancel.release();
+  spawn([&] { parent.reset(); });
+  spawn([&] { child.reset(); });
+  spawn([&] { grandchild.reset(); });
+  join();
+}
+
+void child_made_while_parent_goes() {
+  auto parent = std::make_unique<cancelable>(with_cancel(background()));
+  parent->cancel.release();
+  context other = parent->ctx;
+  spawn([&] { parent.reset(); });
+  spawn([&] {
+    auto [child, cancel] = with_cancel(other);
+    other = context();
+    check(!child.done(), "nobody has ended it");
+  });
+  join();
+}
+
+void dropped_while_turned() {
+  auto [top, cancel] = with_cancel(background());
+  auto middle = std::make_unique<cancelable>(with_cancel(top));
+  middle->cancel.release();
+  auto leaf = std::make_unique<cancelable>(with_cancel(middle->ctx));
+  leaf->cancel.release();
+  spawn([&, c = cancel.share()] { c(); });
+  spawn([&] { middle.reset(); });
+  spawn([&] { leaf.reset(); });
+  join();
+}
+
+void canceled_child_leaves() {
+  auto [top, cancel] = with_cancel(background());
+  auto child = std::make_unique<cancelable>(with_cancel(top));
+  auto below = std::make_unique<cancelable>(with_cancel(child->ctx));
+  spawn([&] {
+    child->cancel();
+    child.reset();
+  });
+  spawn([&] { below.reset(); });
+  spawn([&, c = cancel.share()] { c(); });
+  join();
+}
+
+void values_dropped() {
+  int ended = 0;
+  {
+    auto [top, cancel] = with_cancel(background());
+    context value = heed::with_value(top, counted_key, std::in_place, &ended);
+    auto below = std::make_unique<cancelable>(with_cancel(value));
+    spawn([v = std::move(value)]() mutable {
+      check(v.value(counted_key) != nullptr, "the value");
+      v = context();
+    });
+    spawn([&] { below.reset(); });
+    spawn([&, c = cancel.share()] { c(); });
+    join();
+  }
+  check(ended == 1, "destroyed once");
+}
+
+void values_share_a_scope() {
+  auto made = std::make_unique<cancelable>(with_cancel(background()));
+  context one = heed::with_value(made->ctx, number, 1);
+  context two = heed::with_value(one, number, 2);
+  spawn([&] { made.reset(); });
+  spawn([v = std::move(one)]() mutable { v = context(); });
+  spawn([v = std::move(two)]() mutable {
+    check(*v.value(number) == 2, "the nearest");
+    v = context();
+  });
+  join();
+}
+
+// Threads that meet on one context split it (H1, H2).
+void split_by_children() {
+  auto [parent, cancel] = with_cancel(background());
+  for (int i = 0; i < 2; ++i) {
+    spawn([&] {
+      auto [one, c1] = with_cancel(parent);
+      auto [two, c2] = with_cancel(parent);
+    });
+  }
+  join();
+}
+
+void split_while_cancel() {
+  auto [parent, cancel] = with_cancel(background());
+  std::optional<cancelable> one, two;
+  spawn([&] { one.emplace(with_cancel(parent)); });
+  spawn([&] { two.emplace(with_cancel(parent)); });
+  spawn([&, c = cancel.share()] {
+    c();
+    check(parent.done(), "done");
+  });
+  join();
+  check(one->ctx.done() && two->ctx.done(), "both are done");
+}
+
+// The cause is shared by who gives it, who asks, and the context.
+void causes_shared() {
+  auto [ctx, cancel] = with_cancel(background());
+  spawn([&, c = cancel.share()] {
+    heed::error why("text");
+    c(why);
+    check(ctx.cause() == why, "the cause");
+  });
+  spawn([&] {
+    const heed::error seen = ctx.cause();
+    check(!seen || seen.message() == "text", "null, or the cause");
+  });
+  join();
+}
+
+void merge_dropped() {
+  auto a = std::make_unique<cancelable>(with_cancel(background()));
+  auto b = std::make_unique<cancelable>(with_cancel(background()));
+  auto both = std::make_unique<cancelable>(heed::merge(a->ctx, b->ctx));
+  spawn([&] { both.reset(); });
+  spawn([&] {
+    a->cancel();
+    a.reset();
+  });
+  spawn([&] { b.reset(); });
+  join();
+}
+
+}  // namespace
+
+std::vector<kernel> life_kernels() {
+  return {
+      {"life.handles", handles_dropped},
+      {"life.child_parent_cancel", child_parent_cancel},
+      {"life.two_children_and_parent", two_children_and_parent},
+      {"life.parent_left_to_its_child", parent_left_to_its_child},
+      {"life.chain_abandoned", chain_abandoned},
+      {"life.child_made_while_parent_goes", child_made_while_parent_goes},
+      {"life.dropped_while_turned", dropped_while_turned},
+      {"life.canceled_child_leaves", canceled_child_leaves},
+      {"life.values", values_dropped},
+      {"life.values_share_a_scope", values_share_a_scope},
+      {"life.split_by_children", split_by_children},
+      {"life.split_while_cancel", split_while_cancel},
+      {"life.causes_shared", causes_shared},
+      {"life.merge", merge_dropped},
+  };
+}
+
+}  // namespace model

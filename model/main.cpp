@@ -1,0 +1,96 @@
+// The command: which kernels to explore, and how far.
+#include "engine.hpp"
+#include "kernels.hpp"
+#include "os_model.hpp"
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <regex>
+#include <string>
+
+namespace {
+
+void usage(const char* program) {
+  std::fprintf(stderr,
+               "usage: %s [--only REGEX] [--preemptions N] [--stale N] [--most EXECUTIONS] [--random "
+               "EXECUTIONS] [--seed N]\n"
+               "          [--replay SCHEDULE] [--list]\n"
+               "Explores each kernel depth first, with at most N preemptions and N reads of replaced values, "
+               "and after that\n"
+               "at random. An error ends it, and tells the schedule to replay.\n",
+               program);
+  std::exit(2);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::string only, replay;
+  model::settings how;
+  std::uint64_t at_random = 2'000;
+  how.seed = std::random_device()();
+  if (const char* given = std::getenv("HEED_TEST_SEED")) how.seed = std::strtoull(given, nullptr, 10);
+  bool list = false;
+  for (int i = 1; i < argc; ++i) {
+    const std::string option = argv[i];
+    if (option == "--list") {
+      list = true;
+      continue;
+    }
+    if (i + 1 == argc) usage(argv[0]);
+    const char* value = argv[++i];
+    if (option == "--only")
+      only = value;
+    else if (option == "--preemptions")
+      how.preemptions = std::atoi(value);
+    else if (option == "--stale")
+      how.stale_reads = std::atoi(value);
+    else if (option == "--most")
+      how.most = std::strtoull(value, nullptr, 10);
+    else if (option == "--random")
+      at_random = std::strtoull(value, nullptr, 10);
+    else if (option == "--seed")
+      how.seed = std::strtoull(value, nullptr, 10);
+    else if (option == "--replay")
+      replay = value;
+    else
+      usage(argv[0]);
+  }
+  std::printf("seed %llu\n%-44s %12s %12s %10s %8s\n", static_cast<unsigned long long>(how.seed), "kernel",
+              "depth first", "all of them", "at random", "seconds");
+  std::uint64_t total = 0;
+  int kernels = 0, whole = 0;
+  for (const model::kernel& k : model::kernels()) {
+    if (!only.empty() && !std::regex_search(k.name, std::regex(only))) continue;
+    if (list) {
+      std::printf("%s\n", k.name);
+      continue;
+    }
+    const auto from = std::chrono::steady_clock::now();
+    model::settings s = how;
+    s.replay = replay;
+    const model::result searched = model::explore(k.name, k.body, s);
+    model::result tried;
+    if (replay.empty() && at_random > 0) {
+      s.random = true;
+      s.preemptions = 100;
+      s.stale_reads = 100;
+      s.most = at_random;
+      tried = model::explore(k.name, k.body, s);
+    }
+    std::printf("%-44s %12llu %12s %10llu %8.2f\n", k.name,
+                static_cast<unsigned long long>(searched.executions), searched.exhaustive ? "yes" : "no",
+                static_cast<unsigned long long>(tried.executions),
+                std::chrono::duration<double>(std::chrono::steady_clock::now() - from).count());
+    std::fflush(stdout);
+    total += searched.executions + tried.executions;
+    ++kernels;
+    whole += searched.exhaustive;
+  }
+  std::printf(
+      "%d kernels, %d of them to the end with %d preemptions and %d old values read; %llu executions\n",
+      kernels, whole, how.preemptions, how.stale_reads, static_cast<unsigned long long>(total));
+  return kernels > 0 || list ? 0 : 1;
+}

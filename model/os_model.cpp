@@ -1,0 +1,117 @@
+// What the platform gives, under the checker: in the place of src/os_linux.cpp.
+#include "../src/os.hpp"
+
+#include "engine.hpp"
+#include "os_model.hpp"
+
+#include <array>
+#include <string>
+
+namespace model {
+
+namespace {
+struct event {
+  bool open = false;
+  bool readable = false;
+};
+std::array<event, 64> events;  // 0: the one that never is readable, 1: the one that always is
+std::array<char, 8> identities;
+}  // namespace
+
+bool readable(int fd) {
+  system_call(&events[static_cast<std::size_t>(fd)]);
+  if (!events[static_cast<std::size_t>(fd)].open) fail("a closed descriptor is used");
+  return events[static_cast<std::size_t>(fd)].readable;
+}
+
+void reset_events() {
+  events.fill({});
+  events[0].open = events[1].open = events[1].readable = true;
+}
+
+int open_events() {
+  int count = -2;
+  for (const event& e : events) count += e.open;
+  return count;
+}
+
+}  // namespace model
+
+namespace heed::inline v0::os {
+
+using model::events;
+
+void wait(const sync::atomic<std::uint32_t>& word, std::uint32_t seen) noexcept {
+  model::futex_wait(&word, seen, all_kinds, false);
+}
+void wait_until(const sync::atomic<std::uint32_t>& word, std::uint32_t seen, time_point until,
+                std::uint32_t kinds) noexcept {
+  model::futex_wait(&word, seen, kinds, until != time_point::max());
+}
+void wake_one(const sync::atomic<std::uint32_t>& word) noexcept {
+  model::futex_wake(&word, 1, all_kinds);
+}
+void wake_all(const sync::atomic<std::uint32_t>& word) noexcept {
+  model::futex_wake(&word, 1'000, all_kinds);
+}
+void wake(const sync::atomic<std::uint32_t>& word, int how_many, std::uint32_t kinds) noexcept {
+  model::futex_wake(&word, how_many, kinds);
+}
+
+int make_event() {
+  for (std::size_t i = 2; i < events.size(); ++i) {
+    if (events[i].open) continue;
+    events[i] = {true, false};
+    return static_cast<int>(i);
+  }
+  model::fail("too many descriptors");
+}
+int never_event() {
+  return 0;
+}
+void signal_event(int fd) noexcept {
+  model::system_call(&events[static_cast<std::size_t>(fd)]);
+  if (!events[static_cast<std::size_t>(fd)].open) model::fail("a closed descriptor is signaled");
+  events[static_cast<std::size_t>(fd)].readable = true;
+}
+void divert_event(int fd) noexcept {
+  signal_event(fd);
+}
+void renew_event(int fd) {
+  events[static_cast<std::size_t>(fd)].readable = false;
+}
+void close_event(int fd) noexcept {
+  model::system_call(&events[static_cast<std::size_t>(fd)]);
+  events[static_cast<std::size_t>(fd)].open = false;
+}
+
+// There is one process, and no thread but the kernel's.
+std::uint32_t fork_generation() noexcept {
+  return 0;
+}
+void at_fork(void (*)(), void (*)(), void (*)()) {}
+int try_at_fork(void (*)(), void (*)(), void (*)()) noexcept {
+  return 0;
+}
+void write_error(const char* text, std::size_t size) noexcept {
+  model::fail("heed says: " + std::string(text, size));
+}
+int start_thread(void (*)()) noexcept {
+  return 11;  // EAGAIN
+}
+bool at_thread_exit(void (*)()) noexcept {
+  return false;
+}
+void exact_timers() noexcept {}
+// Threads 1 and 2 have a CPU each, so that a context on which they meet is split; the others share theirs.
+unsigned cpu() noexcept {
+  return model::this_thread() & 1;
+}
+unsigned cpu_count() noexcept {
+  return 2;
+}
+const void* this_thread() noexcept {
+  return &model::identities[model::this_thread()];
+}
+
+}  // namespace heed::inline v0::os
