@@ -30,7 +30,7 @@ std::uint64_t widen(const T& value) noexcept {
 template <class T>
 T narrow(std::uint64_t wide) noexcept {
   std::remove_const_t<T> value;
-  std::memcpy(std::addressof(value), &wide, sizeof value);
+  std::memcpy(static_cast<void*>(std::addressof(value)), &wide, sizeof value);
   return value;
 }
 

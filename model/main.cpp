@@ -29,7 +29,7 @@ void usage(const char* program) {
 int main(int argc, char** argv) {
   std::string only, replay;
   model::settings how;
-  std::uint64_t at_random = 2'000;
+  std::uint64_t at_random = 8'000;
   how.seed = std::random_device()();
   if (const char* given = std::getenv("HEED_TEST_SEED")) how.seed = std::strtoull(given, nullptr, 10);
   bool list = false;
