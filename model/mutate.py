@@ -58,8 +58,12 @@ def flags(tree):
 
 
 def compile_one(tree, source, output):
-    instrumented = [] if source.stem in ("engine", "memory", "main") else ["-fsanitize=thread"]
+    instrumented = [] if source.parent.name == "model" and source.stem in ("engine", "memory", "main") else ["-fsanitize=thread"]
     return subprocess.run(["g++", *flags(tree), *instrumented, "-w", "-c", source, "-o", output], capture_output=True).returncode
+
+
+def object_name(source):
+    return f"{source.parent.name}_{source.stem}.o"
 
 
 def sources(tree):
@@ -73,7 +77,7 @@ def build_base(folder):
     objects = folder / "objects"
     objects.mkdir()
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = {s: pool.submit(compile_one, tree, s, objects / (s.stem + ".o")) for s in sources(tree)}
+        jobs = {s: pool.submit(compile_one, tree, s, objects / object_name(s)) for s in sources(tree)}
     if any(job.result() for job in jobs.values()):
         sys.exit("the library itself does not compile")
     return tree, objects
@@ -88,13 +92,13 @@ def judge(folder, base, base_objects, number, path, text, most):
         shutil.copytree(base, tree)
         (tree / path).write_text(text)
         header = path.endswith(".hpp")
-        changed = [s for s in sources(tree) if s.name == pathlib.Path(path).name or (
+        changed = [s for s in sources(tree) if s == tree / path or (
             header and (s.stem in EXPLORED or s.stem.startswith("kernels")))]
         for source in changed:
-            if compile_one(tree, source, objects / (source.stem + ".o")):
+            if compile_one(tree, source, objects / object_name(source)):
                 return "compiler"
-        mine = {o.stem for o in objects.iterdir()}
-        rest = [o for o in base_objects.iterdir() if o.stem not in mine]
+        mine = {o.name for o in objects.iterdir()}
+        rest = [o for o in base_objects.iterdir() if o.name not in mine]
         program = folder / f"program{number}"
         linked = subprocess.run(["g++", *objects.iterdir(), *rest, "-o", program, "-lpthread"], capture_output=True)
         if linked.returncode:
