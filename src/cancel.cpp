@@ -17,6 +17,8 @@
 // So that no such root is missed, a node stays on its parent's list until it is settled, whoever drops it.
 // A merge has two parent scopes, so two walks may meet it. Those take turns, by a lock of their own: merge.cpp.
 // What is linked later meets a done parent: open() decides between the two by the parent's word, see there.
+// A node whose one shard is found without callbacks after its verdict gets none any more, as open() says no: the second phase
+// passes it by (`no_callbacks`). Not the root of a walk: while it is on a list, its `hung` is its parent's lock's.
 //
 // Nothing is allocated (I11) and nothing recurses (I7): a node that was taken off a list is linked into the walk
 // by its own `next`, and pinned by a hold until the second phase has passed it.

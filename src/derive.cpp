@@ -160,6 +160,13 @@ static bool link_quickly(cancel_node& above, cancel_node& n) noexcept {
   return hung;
 }
 
+// I11: where it throws, what has been made takes the node away.
+[[gnu::noinline]] static cancelable linked(cancel_node& n, std::source_location where) {
+  cancelable made = tree::make(&n, where);
+  link(n);
+  return made;
+}
+
 cancelable with_cancel(const context& parent, std::source_location where) {
   node* const above = tree::of(parent);
   const bool usual =
@@ -170,7 +177,7 @@ cancelable with_cancel(const context& parent, std::source_location where) {
   if (!above) return tree::make(::new (room) cancel_node, where);
   auto& scope_of = static_cast<cancel_node&>(*above);
   auto* n = ::new (room) cancel_node(scope_of);
-  if (!link_quickly(scope_of, *n)) link(*n);
+  if (!link_quickly(scope_of, *n)) return linked(*n, where);
   return tree::make(n, where);
 }
 

@@ -43,6 +43,13 @@
 //       other ways, too: there the count goes to 0 first, and try_hold fails.
 //   L4  A walk that turns a child on which nothing hangs does not touch it any more after the exchange of its word.
 //       So who sees `inherited` in the word of one that is no merge knows that it is off the list, and needs no lock.
+//   L5  The quick ways out (context::release, gone_quickly) look at the last handle, then at how it has left its parent, then
+//       at the holds. How it has left: `inherited` (L4); or `up` is gone and the parent's lock free after that, which is
+//       abandon(); or it is taken out under the lock, as in L3. Who takes it off in one of these ways pins it before, if it goes
+//       on with it; so one hold seen afterwards is the last, and nobody finds it any more.
+//   L6  A hold changes hands, and is not counted, where all is seen under one lock: abandon_single() gives the handles' hold to
+//       the one child that rides, orphan_single() to the one shard. The child's handle count cannot go to 0 meanwhile, or
+//       it would have to be abandoned in its turn.
 //
 // Locks. A shard's lock guards its lists, and the links and shard numbers of what hangs there. At most one node's lock
 // is held at a time, and nothing is waited for meanwhile. The one lock that may be held before is the merges'

@@ -8,10 +8,12 @@
 #include <atomic>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <memory_resource>
 #include <mutex>
 #include <new>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -64,6 +66,27 @@ constexpr heed::key<int> number_key{"number"};
 constexpr heed::key<wide> wide_key{"wide"};
 
 }  // namespace
+
+// All bytes, but made from what it takes over.
+struct taken_over {
+  explicit taken_over(std::unique_ptr<int>&& from) noexcept : raw(from.release()) {}
+  int* raw;
+};
+static_assert(std::is_trivially_copyable_v<taken_over>);
+
+TEST(Memory, FailureLeavesWhatTheValueIsMadeFrom) {
+  counted mine;
+  {
+    const heed::context root = heed::background(mine);
+    const heed::key<taken_over> k("taken over");
+    auto from = std::make_unique<int>(1);
+    mine.left = 0;
+    EXPECT_THROW(static_cast<void>(heed::with_value(root, k, std::move(from))), std::bad_alloc);
+    EXPECT_TRUE(from != nullptr);
+    mine.left = 1;
+  }
+  EXPECT_EQ(mine.blocks(), 0U);
+}
 
 TEST(Memory, EveryContextBelowTheRootIsKeptInIt) {
   counted mine;

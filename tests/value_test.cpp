@@ -175,6 +175,25 @@ TEST(Value, OfEverySize) {
   EXPECT_NE(ctx.value(none), nullptr);
 }
 
+// What a copy of its bytes would not see, or its address not be.
+struct in_its_place {
+  explicit in_its_place(int n) noexcept : number(n), self(this) {}
+  int number;
+  const in_its_place* self;
+};
+struct without_address {
+  int number;
+  void operator&() const = delete;
+};
+
+TEST(Value, MadeWhereItStays) {
+  const heed::key<in_its_place> k("in its place");
+  const heed::context ctx = heed::with_value(heed::background(), k, 7);
+  EXPECT_EQ(ctx.value(k)->self, ctx.value(k));
+  const heed::key<without_address> w("without address");
+  EXPECT_EQ(heed::with_value(heed::background(), w, without_address{3}).value(w)->number, 3);
+}
+
 TEST(Value, FunctionsAndPointersAreValues) {
   static constexpr heed::key<std::function<int()>> function_key{"function"};
   static constexpr heed::key<int*> pointer_key{"pointer"};

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iosfwd>
+#include <memory>
 #include <new>
 #include <optional>
 #include <source_location>
@@ -450,9 +451,11 @@ template <class T, class V = T>
   requires std::constructible_from<T, V> && (!std::same_as<std::remove_cvref_t<V>, std::in_place_t>)
 context with_value(const context& parent, const key<T>& k, V&& value,
                    std::source_location where = std::source_location::current()) {
-  if constexpr (std::is_trivially_copyable_v<T> && std::is_copy_constructible_v<T> && sizeof(T) <= 32) {
+  // Where a constructor runs, it runs after all that may fail, and where the value stays.
+  if constexpr (std::is_trivially_copyable_v<T> && std::is_trivially_constructible_v<T, V> &&
+                sizeof(T) <= 32) {
     const T made(std::forward<V>(value));
-    return with_value_of(parent, k, value_type_of<T>, &made, where);
+    return with_value_of(parent, k, value_type_of<T>, std::addressof(made), where);
   } else {
     value_slot slot(parent, k, value_type_of<T>);
     ::new (slot.storage()) T(std::forward<V>(value));
