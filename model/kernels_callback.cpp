@@ -174,6 +174,25 @@ void abandoned_while_stopped() {
   }
 }
 
+// As above, two levels further down: what is between has no handles any more.
+void abandoned_far_below() {
+  heed::manual_scheduler time;
+  {
+    auto parent = std::make_unique<cancelable>(with_cancel(background(time)));
+    parent->cancel.release();
+    auto child = std::make_unique<cancelable>(with_cancel(parent->ctx));
+    child->cancel.release();
+    auto below = std::make_unique<cancelable>(with_cancel(child->ctx));
+    below->cancel.release();
+    heed::after_func(below->ctx, [] { check(false, "nobody has ended it"); });
+    child.reset();
+    spawn([&] { parent.reset(); });
+    spawn([&] { below.reset(); });
+    join();
+    time.run_pending();
+  }
+}
+
 void function_below_abandoned() {
   heed::manual_scheduler time;
   {
@@ -208,6 +227,7 @@ std::vector<kernel> callback_kernels() {
       {"function.stopped", stopped_while_cancel},
       {"function.stopped_twice", stopped_twice},
       {"function.abandoned", abandoned_while_stopped},
+      {"function.abandoned_far_below", abandoned_far_below},
       {"function.below_abandoned", function_below_abandoned},
   };
 }

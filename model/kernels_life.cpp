@@ -176,6 +176,21 @@ void split_while_cancel() {
   check(one->ctx.done() && two->ctx.done(), "both are done");
 }
 
+// Born below a parent that has ended: it keeps that one, and hangs nowhere (L2).
+void born_done() {
+  auto parent = std::make_unique<cancelable>(with_cancel(background()));
+  parent->cancel("why");
+  auto child = std::make_unique<cancelable>(with_cancel(parent->ctx));
+  context grandchild = with_cancel(child->ctx).ctx;
+  spawn([&] { parent.reset(); });
+  spawn([&] { child.reset(); });
+  spawn([g = std::move(grandchild)]() mutable {
+    check(g.cause().message() == "why", "the cause of the first");
+    g = context();
+  });
+  join();
+}
+
 // The cause is shared by who gives it, who asks, and the context.
 void causes_shared() {
   auto [ctx, cancel] = with_cancel(background());
@@ -220,6 +235,7 @@ std::vector<kernel> life_kernels() {
       {"life.values_share_a_scope", values_share_a_scope},
       {"life.split_by_children", split_by_children},
       {"life.split_while_cancel", split_while_cancel},
+      {"life.born_done", born_done},
       {"life.causes_shared", causes_shared},
       {"life.merge", merge_dropped},
   };
