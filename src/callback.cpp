@@ -91,7 +91,8 @@ void tree::tell_abandoned(callback_base* list) noexcept {
   }
 }
 
-bool callback_base::enlist(const context& ctx) noexcept {
+// Unchecked: the shard comes locked.
+bool callback_base::enlist(const context& ctx) noexcept HEED_UNCHECKED {
   cancel_node* const n = node_of(tree::scope_of(ctx));
   if (!n || ctx.done()) return false;
   unsigned number = 0;
@@ -109,7 +110,8 @@ bool callback_base::enlist(const context& ctx) noexcept {
 }
 
 // Until it is taken off the list, it keeps its owner by being there; afterwards by a hold (L1).
-bool callback_base::unlist() noexcept {
+// Unchecked: the shard comes locked.
+bool callback_base::unlist() noexcept HEED_UNCHECKED {
   cancel_node& n = *owner_;
   shard& s = lock_shard(n, shard_);
   const bool listed = next_ != nullptr;

@@ -230,7 +230,8 @@ class walk {
 
   // Takes a whole chunk, or what there is, off a locked shard. Before any of them can be seen to have left, they have
   // their holds on `n` (L2).
-  std::size_t take(cancel_node& n, shard& s, std::array<cancel_node*, chunk::room>& taken) noexcept {
+  std::size_t take(cancel_node& n, shard& s, std::array<cancel_node*, chunk::room>& taken) noexcept
+      HEED_REQUIRES(s.lock) {
     const children_of_shard now = s.children.load(std::memory_order_relaxed);
     std::size_t count = 0;
     if (cancel_node* only = now.single()) {

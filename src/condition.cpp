@@ -98,26 +98,24 @@ void condition_sleeper::leave() noexcept {
   helper_.store(unneeded, std::memory_order_relaxed);  // left once is enough; nobody else has it
 }
 
-namespace {
-constinit futex_lock board;                      // guards all that follows
-constinit condition_sleeper* leaders = nullptr;  // by next_leader_
-}  // namespace
+constinit futex_lock helpers::board_;
+constinit condition_sleeper* helpers::leaders_ = nullptr;
 
 void helpers::lead(condition_sleeper& s) noexcept {
-  s.next_leader_ = std::exchange(leaders, &s);
+  s.next_leader_ = std::exchange(leaders_, &s);
   default_scheduler_threads().post(s);
 }
 
 void helpers::remove(condition_sleeper& leader) noexcept {
-  condition_sleeper** at = &leaders;
+  condition_sleeper** at = &leaders_;
   while (*at != &leader) at = &(*at)->next_leader_;
   *at = leader.next_leader_;
 }
 
 void helpers::want(condition_sleeper& s) noexcept {
-  const locked guard(board);
+  const locked guard(board_);
   s.chain_ = nullptr;
-  for (condition_sleeper* l = leaders; l; l = l->next_leader_) {
+  for (condition_sleeper* l = leaders_; l; l = l->next_leader_) {
     if (&l->mutex_ != &s.mutex_) continue;
     s.chain_ = std::exchange(l->chain_, &s);
     return;
@@ -126,8 +124,8 @@ void helpers::want(condition_sleeper& s) noexcept {
 }
 
 bool helpers::withdraw(condition_sleeper& s) noexcept {
-  const locked guard(board);
-  for (condition_sleeper* l = leaders; l; l = l->next_leader_) {
+  const locked guard(board_);
+  for (condition_sleeper* l = leaders_; l; l = l->next_leader_) {
     if (l == &s) {
       if (!default_scheduler_threads().withdraw(s)) return false;
       remove(s);
@@ -144,20 +142,21 @@ bool helpers::withdraw(condition_sleeper& s) noexcept {
 }
 
 condition_sleeper* helpers::take(condition_sleeper& leader) noexcept {
-  const locked guard(board);
+  const locked guard(board_);
   remove(leader);
   return leader.chain_;
 }
 
 void helpers::before_fork() noexcept {
-  board.lock();
+  board_.lock();
 }
 void helpers::after_fork_in_parent() noexcept {
-  board.unlock();
+  board_.unlock();
 }
-void helpers::after_fork_in_child(executor& threads) noexcept {
-  while (leaders) threads.forget(*std::exchange(leaders, leaders->next_leader_));
-  board.unlock();
+// Unchecked: the executor is locked by its own handler.
+void helpers::after_fork_in_child(executor& threads) noexcept HEED_UNCHECKED {
+  while (leaders_) threads.forget(*std::exchange(leaders_, leaders_->next_leader_));
+  board_.unlock();
 }
 
 // --- std::condition_variable_any ---

@@ -2,6 +2,7 @@
 
 #include <heed/error.hpp>
 
+#include "annotations.hpp"
 #include "helpers.hpp"
 #include "tree.hpp"
 
@@ -52,22 +53,22 @@ void process_scheduler::reserve() {
 static constinit thread_local int handlers_under_way = 0;
 
 // A child process has this thread's contexts, and none of the other threads. Deadlines that were armed before wait
-// until the child arms one of its own and so starts the timer thread anew.
-void process_scheduler::before_fork() noexcept {
+// until the child arms one of its own and so starts the timer thread anew. Unchecked: one locks, another unlocks.
+void process_scheduler::before_fork() noexcept HEED_UNCHECKED {
   if (handlers_under_way++ > 0) return;
   merges.lock();
   helpers::before_fork();
   the_process_scheduler().time_.before_fork();
   the_process_scheduler().threads_.before_fork();
 }
-void process_scheduler::after_fork_in_parent() noexcept {
+void process_scheduler::after_fork_in_parent() noexcept HEED_UNCHECKED {
   if (--handlers_under_way > 0) return;
   the_process_scheduler().threads_.after_fork_in_parent();
   the_process_scheduler().time_.after_fork_in_parent();
   helpers::after_fork_in_parent();
   merges.unlock();
 }
-void process_scheduler::after_fork_in_child() noexcept {
+void process_scheduler::after_fork_in_child() noexcept HEED_UNCHECKED {
   if (--handlers_under_way > 0) return;
   auto& self = the_process_scheduler();
   helpers::after_fork_in_child(self.threads_);

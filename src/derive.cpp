@@ -143,7 +143,8 @@ context background(scheduler& s, std::source_location where) {
 }
 
 // The child of a cancelable context that is live, and whose shard is free and has room; or that is done. False: it is not so, or not any more, and nothing has changed.
-static bool link_quickly(cancel_node& above, cancel_node& n) noexcept {
+// Unchecked: the shard comes locked.
+static bool link_quickly(cancel_node& above, cancel_node& n) noexcept HEED_UNCHECKED {
   // acquire: as in inherit().
   const std::uint64_t w = above.word.load(std::memory_order_acquire);
   if (w & word::verdict) {

@@ -1,4 +1,5 @@
 // The waits in event loops that are not ours: who gets one, and how a loop's end waits for those who post to it.
+#include "annotations.hpp"
 #include "sync.hpp"
 
 #include <heed/event_loop.hpp>
@@ -9,8 +10,8 @@ namespace heed::inline v0 {
 
 struct loop_waits::state {
   futex_lock lock;  // guards all below but the futex's own waiting, and the links of each wait
-  loop_wait* first = nullptr;
-  bool closed = false;
+  loop_wait* first HEED_GUARDED_BY(lock) = nullptr;
+  bool closed HEED_GUARDED_BY(lock) = false;
   // How many are handing a wait to the loop. Changed under the lock; futex compares it.
   sync::atomic<std::uint32_t> busy{0};
 };
@@ -20,8 +21,8 @@ loop_wait::~loop_wait() = default;
 loop_waits::loop_waits() : state_(std::make_unique<state>()) {}
 loop_waits::~loop_waits() = default;
 
-// Off the list, the lock being held; null: it is on it no more.
-std::shared_ptr<loop_wait> loop_waits::take(loop_wait& w) noexcept {
+// Off the list, the lock being held; null: it is on it no more. Unchecked: where it is declared nobody sees the lock.
+std::shared_ptr<loop_wait> loop_waits::take(loop_wait& w) noexcept HEED_UNCHECKED {
   if (!w.self_) return nullptr;
   (w.prev_ ? w.prev_->next_ : state_->first) = w.next_;
   if (w.next_) w.next_->prev_ = w.prev_;

@@ -4,6 +4,7 @@
 #include <heed/atomic.hpp>
 #include <heed/scheduler.hpp>
 
+#include "annotations.hpp"
 #include "sync.hpp"
 
 #include <cstddef>
@@ -49,11 +50,11 @@ class executor {
   void returning() noexcept;
 
   // Around fork(): the child has none of the threads.
-  void before_fork() noexcept { lock_.lock(); }
-  void after_fork_in_parent() noexcept { lock_.unlock(); }
+  void before_fork() noexcept HEED_ACQUIRES(lock_) { lock_.lock(); }
+  void after_fork_in_parent() noexcept HEED_RELEASES(lock_) { lock_.unlock(); }
   // In the child, before the next: takes an item that was queued out.
-  void forget(work& w) noexcept { take_out(w); }
-  void after_fork_in_child() noexcept;
+  void forget(work& w) noexcept HEED_REQUIRES(lock_) { take_out(w); }
+  void after_fork_in_child() noexcept HEED_RELEASES(lock_);
 
   // The body of each thread.
   void run() noexcept;
@@ -61,25 +62,25 @@ class executor {
  private:
   // All with the lock held. A thread is started under it, so that all others see it there, or see that it cannot be
   // had, and nothing in between.
-  void enqueue(work& first, work& last) noexcept;
-  bool take_out(work& w) noexcept;
+  void enqueue(work& first, work& last) noexcept HEED_REQUIRES(lock_);
+  bool take_out(work& w) noexcept HEED_REQUIRES(lock_);
   // Sees to a looker; false: there is none, and no thread can be had.
-  bool summon() noexcept;
+  bool summon() noexcept HEED_REQUIRES(lock_);
   // Starts a thread and counts it as a looker. 0, or the errno.
-  int start() noexcept;
+  int start() noexcept HEED_REQUIRES(lock_);
   // Sleeps until summoned (true) or long idle (false).
-  bool rest() noexcept;
+  bool rest() noexcept HEED_REQUIRES(lock_);
 
   futex_lock lock_;  // guards all below
-  links* first_ = nullptr;
-  links* last_ = nullptr;
-  std::size_t threads_ = 0;
-  std::size_t idle_ = 0;                 // asleep in rest(), not summoned yet
-  std::size_t lookers_ = 0;              // summoned or started, and not busy yet
-  std::size_t summoned_ = 0;             // of the idle: to be taken by whoever wakes
-  sync::atomic<bool> reserved_{false};   // read without the lock
-  unsigned forks_ = 0;                   // between the first process and this one
-  sync::atomic<std::uint32_t> bell_{0};  // a futex: changes at each summons
+  links* first_ HEED_GUARDED_BY(lock_) = nullptr;
+  links* last_ HEED_GUARDED_BY(lock_) = nullptr;
+  std::size_t threads_ HEED_GUARDED_BY(lock_) = 0;
+  std::size_t idle_ HEED_GUARDED_BY(lock_) = 0;      // asleep in rest(), not summoned yet
+  std::size_t lookers_ HEED_GUARDED_BY(lock_) = 0;   // summoned or started, and not busy yet
+  std::size_t summoned_ HEED_GUARDED_BY(lock_) = 0;  // of the idle: to be taken by whoever wakes
+  sync::atomic<bool> reserved_{false};               // read without the lock
+  unsigned forks_ HEED_GUARDED_BY(lock_) = 0;        // between the first process and this one
+  sync::atomic<std::uint32_t> bell_{0};              // a futex: changes at each summons
 };
 
 }  // namespace heed::inline v0

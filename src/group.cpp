@@ -1,6 +1,7 @@
 // Task groups: who may start when, who hands over to whom, and when nobody touches the group any more.
 #include <heed/group.hpp>
 
+#include "annotations.hpp"
 #include "default_scheduler.hpp"
 #include "tree.hpp"
 
@@ -170,13 +171,13 @@ class group_state {
   }
 
   // With the lock held.
-  std::size_t limit() const noexcept { return std::max(limit_, least_); }
+  std::size_t limit() const noexcept HEED_REQUIRES(lock_) { return std::max(limit_, least_); }
   // Takes off the queue what waits longest.
-  group_task& pop() noexcept;
+  group_task& pop() noexcept HEED_REQUIRES(lock_);
   // Takes places for what waits, as many as there are; linked by next.
-  links* admit() noexcept;
+  links* admit() noexcept HEED_REQUIRES(lock_);
   // One unfinished less. True: wake who sleeps on the bell, once the lock is free.
-  bool one_less() noexcept;
+  bool one_less() noexcept HEED_REQUIRES(lock_);
 
   void post_all(links* tasks) noexcept;
   static void tell_caller(group_task& t) noexcept;
@@ -187,14 +188,14 @@ class group_state {
   const bool on_default_;
 
   futex_lock lock_;  // guards all below
-  std::size_t limit_ = std::numeric_limits<std::size_t>::max();
-  std::size_t least_ = 0;       // what the limit counts as, at least
-  std::size_t active_ = 0;      // places that are taken
-  std::size_t unfinished_ = 0;  // those, and what waits
-  std::size_t asleep_ = 0;      // in join()
-  links* first_ = nullptr;      // what waits, in order
-  links* last_ = nullptr;
-  error error_;
+  std::size_t limit_ HEED_GUARDED_BY(lock_) = std::numeric_limits<std::size_t>::max();
+  std::size_t least_ HEED_GUARDED_BY(lock_) = 0;       // what the limit counts as, at least
+  std::size_t active_ HEED_GUARDED_BY(lock_) = 0;      // places that are taken
+  std::size_t unfinished_ HEED_GUARDED_BY(lock_) = 0;  // those, and what waits
+  std::size_t asleep_ HEED_GUARDED_BY(lock_) = 0;      // in join()
+  links* first_ HEED_GUARDED_BY(lock_) = nullptr;      // what waits, in order
+  links* last_ HEED_GUARDED_BY(lock_) = nullptr;
+  error error_ HEED_GUARDED_BY(lock_);
   sync::atomic<std::uint32_t> bell_{0};  // a futex: changes when unfinished_ comes to 0
 };
 

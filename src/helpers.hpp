@@ -3,6 +3,7 @@
 
 #include <heed/wait.hpp>
 
+#include "annotations.hpp"
 #include "sync.hpp"
 
 namespace heed::inline v0 {
@@ -19,14 +20,17 @@ class helpers {
   // With the helper's mutex held: the chain behind it, which nobody joins any more.
   static condition_sleeper* take(condition_sleeper& leader) noexcept;
 
-  static void before_fork() noexcept;
-  static void after_fork_in_parent() noexcept;
+  static void before_fork() noexcept HEED_ACQUIRES(board_);
+  static void after_fork_in_parent() noexcept HEED_RELEASES(board_);
   // What is wanted lies on stacks that the child has not got. The executor's lock is held.
-  static void after_fork_in_child(executor& threads) noexcept;
+  static void after_fork_in_child(executor& threads) noexcept HEED_RELEASES(board_);
 
  private:
-  static void lead(condition_sleeper& s) noexcept;
-  static void remove(condition_sleeper& leader) noexcept;
+  static void lead(condition_sleeper& s) noexcept HEED_REQUIRES(board_);
+  static void remove(condition_sleeper& leader) noexcept HEED_REQUIRES(board_);
+
+  static constinit futex_lock board_;                                    // guards all that is wanted
+  static constinit condition_sleeper* leaders_ HEED_GUARDED_BY(board_);  // by next_leader_
 };
 
 }  // namespace heed::inline v0

@@ -1,6 +1,7 @@
 #include <heed/error.hpp>
 #include <heed/manual_scheduler.hpp>
 
+#include "annotations.hpp"
 #include "sync.hpp"
 #include "timer_wheel.hpp"
 
@@ -21,12 +22,12 @@ struct manual_scheduler::state {
   }
 
   mutable futex_lock lock;  // guards all below; `present` is also read without
-  timer_wheel wheel;
-  std::size_t armed = 0;
+  timer_wheel wheel HEED_GUARDED_BY(lock);
+  std::size_t armed HEED_GUARDED_BY(lock) = 0;
   // relaxed: what a deadline orders, its contexts' words do.
   sync::atomic<duration::rep> present;
-  links* first = nullptr;
-  links* last = nullptr;
+  links* first HEED_GUARDED_BY(lock) = nullptr;
+  links* last HEED_GUARDED_BY(lock) = nullptr;
 };
 
 manual_scheduler::manual_scheduler(time_point start) : state_(std::make_unique<state>(start)) {}

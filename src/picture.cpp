@@ -115,7 +115,7 @@ class children {
     bool operator==(const place&) const = default;
   };
   // Finds the next one; false: there is none.
-  bool go_on(const shard& s) noexcept {
+  bool go_on(const shard& s) noexcept HEED_REQUIRES(s.lock) {
     const children_of_shard now = s.children.load(std::memory_order_relaxed);
     if (last_ && stands(*last_)) {
       at_ = last_at_;

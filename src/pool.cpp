@@ -19,6 +19,7 @@
 
 #include "pool.hpp"
 
+#include "annotations.hpp"
 #include "os.hpp"
 #include "sync.hpp"
 
@@ -56,13 +57,13 @@ struct slab : granule_head {
 };
 
 struct alignas(64) depot {
-  futex_lock lock;           // guards all below, and its slabs
-  std::uint32_t age = 0;     // how often a child has started it afresh
-  block* batches = nullptr;  // each of as many as move at a time
-  slab* ring = nullptr;      // those with something to take; the last ones are all free
-  std::size_t bytes = 0;     // in all its slabs
-  std::size_t empty = 0;     // how many slabs are all free
-  std::size_t out = 0;       // how many blocks are not here
+  futex_lock lock;                                 // guards all below, and its slabs
+  std::uint32_t age HEED_GUARDED_BY(lock) = 0;     // how often a child has started it afresh
+  block* batches HEED_GUARDED_BY(lock) = nullptr;  // each of as many as move at a time
+  slab* ring HEED_GUARDED_BY(lock) = nullptr;      // those with something to take; the last ones are all free
+  std::size_t bytes HEED_GUARDED_BY(lock) = 0;     // in all its slabs
+  std::size_t empty HEED_GUARDED_BY(lock) = 0;     // how many slabs are all free
+  std::size_t out HEED_GUARDED_BY(lock) = 0;       // how many blocks are not here
 };
 
 constinit std::array<depot, classes> depots{};
@@ -81,7 +82,7 @@ slab* slab_of(block* b) noexcept {
   return reinterpret_cast<granule_head*>(reinterpret_cast<std::uintptr_t>(b) & ~(granule - 1))->of;  // P2
 }
 
-void append(depot& d, slab* s) noexcept {
+void append(depot& d, slab* s) noexcept HEED_REQUIRES(d.lock) {
   if (!d.ring) {
     s->next = s->prev = d.ring = s;
     return;
@@ -91,7 +92,7 @@ void append(depot& d, slab* s) noexcept {
   s->prev->next = s->next->prev = s;
 }
 
-void remove(depot& d, slab* s) noexcept {
+void remove(depot& d, slab* s) noexcept HEED_REQUIRES(d.lock) {
   s->next->prev = s->prev;
   s->prev->next = s->next;
   if (d.ring == s) d.ring = s->next == s ? nullptr : s->next;
@@ -115,17 +116,18 @@ char* block_at(slab& s, char* p, bool in_granule, std::size_t size) noexcept {
 }
 
 // A slab of `d` is all free now, or is not any more. relaxed: a number, and nothing behind it.
-void count_spare(depot& d, const slab& s) noexcept {
+void count_spare(depot& d, const slab& s) noexcept HEED_REQUIRES(d.lock) {
   ++d.empty;
   spare.fetch_add(bytes_of(s), std::memory_order_relaxed);
 }
-void count_used(depot& d, const slab& s) noexcept {
+void count_used(depot& d, const slab& s) noexcept HEED_REQUIRES(d.lock) {
   --d.empty;
   spare.fetch_sub(bytes_of(s), std::memory_order_relaxed);
 }
 
 // Up to `most` blocks from the first slab, of which `count` tells how many: at least one. The lock is held.
-block* take_some(depot& d, std::size_t size, std::uint16_t most, std::uint16_t& count) noexcept {
+block* take_some(depot& d, std::size_t size, std::uint16_t most, std::uint16_t& count) noexcept
+    HEED_REQUIRES(d.lock) {
   slab* s = d.ring;
   if (s->used == 0) count_used(d, *s);
   block* list = nullptr;
@@ -154,7 +156,7 @@ bool is_aligned(std::size_t slab_bytes) noexcept {
 }
 
 // Puts `s`, which has become all free, where such go. The lock is held.
-void all_free(depot& d, slab* s, slab*& to_free) noexcept {
+void all_free(depot& d, slab* s, slab*& to_free) noexcept HEED_REQUIRES(d.lock) {
   remove(d, s);
   // relaxed: as above. A few bytes too many do no harm.
   if (d.empty == 0 || spare.load(std::memory_order_relaxed) + bytes_of(*s) <= most_spare) {  // P3
@@ -168,7 +170,7 @@ void all_free(depot& d, slab* s, slab*& to_free) noexcept {
 }
 
 // Puts blocks back into their slabs; those that are to be freed go to the list. The lock is held.
-void put_all(depot& d, block* list, slab*& to_free) noexcept {
+void put_all(depot& d, block* list, slab*& to_free) noexcept HEED_REQUIRES(d.lock) {
   while (block* b = list) {
     list = b->next;
     slab* s = slab_of(b);
@@ -196,7 +198,8 @@ void free_slabs(slab* list) noexcept {
   }
 }
 
-void forked() noexcept {
+// Unchecked: the child has one thread, and a depot that was locked is made anew.
+void forked() noexcept HEED_UNCHECKED {
   for (depot& d : depots) {
     if (d.lock.try_lock()) {
       d.lock.unlock();

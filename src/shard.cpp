@@ -36,8 +36,8 @@ shard_table* table_of(const cancel_node& n) noexcept {
   return n.own.children.load(std::memory_order_acquire).table();
 }
 
-// H2
-void split(cancel_node& n) noexcept {
+// H2. Unchecked: nobody else has the new table yet, so its first shard is not locked.
+void split(cancel_node& n) noexcept HEED_UNCHECKED {
   shard_table* fresh = make_table();
   if (!fresh) return;
   {
@@ -58,7 +58,7 @@ void split(cancel_node& n) noexcept {
 
 }  // namespace
 
-shard& lock_shard_of_table(cancel_node& n, unsigned number) noexcept {
+shard& lock_shard_of_table(cancel_node& n, unsigned number) noexcept HEED_UNCHECKED {
   shard& s = n.own.children.load(std::memory_order_acquire).table()->at()[number].s;
   s.lock.lock();
   return s;

@@ -13,6 +13,7 @@
 
 #include <heed/atomic.hpp>
 
+#include "annotations.hpp"
 #include "sync.hpp"
 
 #include <cstddef>
@@ -61,15 +62,17 @@ class children_of_shard {
 };
 
 struct shard {
-  callback_base* callbacks = nullptr;  // circular
-  futex_lock lock;                     // guards all in here, and the places of what hangs here
-  bool orphan = false;                 // what hangs here has a hold on the node: L1
+  callback_base* callbacks HEED_GUARDED_BY(lock) = nullptr;  // circular
+  futex_lock lock;                            // guards all in here, and the places of what hangs here
+  bool orphan HEED_GUARDED_BY(lock) = false;  // what hangs here has a hold on the node: L1
   // Of the node's own only, and no part of this: the fork generation that made its fd. There is room here.
   sync::atomic<std::uint16_t> fd_made_in{0};
   // relaxed, but for finding the table (acquire): the lock orders the rest.
   sync::atomic<children_of_shard> children{};
 
-  bool empty() const noexcept { return !callbacks && children.load(std::memory_order_relaxed).none(); }
+  bool empty() const noexcept HEED_REQUIRES(lock) {
+    return !callbacks && children.load(std::memory_order_relaxed).none();
+  }
 };
 
 struct shard_table {
@@ -84,6 +87,7 @@ struct shard_table {
 // The shard with this number, not locked: who has locked it has to see that it still is_shard_of().
 shard& shard_of(cancel_node& n, unsigned number) noexcept;
 bool is_shard_of(const shard& s, const cancel_node& n) noexcept;
+// Unchecked where they are defined, these four: which lock they return with, only who calls them can tell.
 // Locks the shard with this number, which something hangs on or may.
 shard& lock_shard(cancel_node& n, unsigned number) noexcept;
 // Locks the shard that something new is to hang on; its number. May split the node.
@@ -103,12 +107,14 @@ cancel_node* take_found(cancel_node& n) noexcept;
 
 // Puts a child into the locked shard with this number. False: it needs a chunk first, and `spare` was null. Takes
 // `spare` if it has used it.
-bool put(shard& s, unsigned number, cancel_node& c, chunk*& spare) noexcept;
-bool put_in_new_chunk(shard& s, unsigned number, cancel_node& c, chunk*& spare) noexcept;  // its rare half
+bool put(shard& s, unsigned number, cancel_node& c, chunk*& spare) noexcept HEED_REQUIRES(s.lock);
+// Its rare half.
+bool put_in_new_chunk(shard& s, unsigned number, cancel_node& c, chunk*& spare) noexcept
+    HEED_REQUIRES(s.lock);
 // Takes a child out of the locked shard; returns a chunk that is empty now, for free_chunk() once the lock is free.
-[[nodiscard]] chunk* take_out(shard& s, cancel_node& c) noexcept;
+[[nodiscard]] chunk* take_out(shard& s, cancel_node& c) noexcept HEED_REQUIRES(s.lock);
 // The youngest child of a locked shard; null: there is none.
-cancel_node* newest_in(const shard& s) noexcept;
+cancel_node* newest_in(const shard& s) noexcept HEED_REQUIRES(s.lock);
 // Whether the next child will need a chunk: a guess.
 bool wants_chunk(cancel_node& n) noexcept;
 chunk* make_chunk();                 // throws std::bad_alloc

@@ -3,6 +3,7 @@
 
 #include <heed/atomic.hpp>
 
+#include "annotations.hpp"
 #include "os.hpp"
 
 #include <cstdint>
@@ -31,11 +32,12 @@ inline void unlock(sync::atomic<std::uint32_t>& word) noexcept {
 }
 }  // namespace futex
 
-class futex_lock {
+class HEED_LOCK futex_lock {
  public:
   constexpr futex_lock() noexcept = default;
-  void lock() noexcept { futex::lock(state_); }
-  bool try_lock() noexcept {
+  // Unchecked, these: the word below is all that there is of the lock.
+  void lock() noexcept HEED_ACQUIRES() HEED_UNCHECKED { futex::lock(state_); }
+  bool try_lock() noexcept HEED_TRIES() HEED_UNCHECKED {
     std::uint32_t free = 0;
     // acquire: sees what the last holder wrote.
     return state_.compare_exchange_strong(free, futex::held, std::memory_order_acquire,
@@ -43,22 +45,25 @@ class futex_lock {
   }
   // acquire: what all holders did so far.
   bool is_free() const noexcept { return state_.load(std::memory_order_acquire) == 0; }
-  void unlock() noexcept { futex::unlock(state_); }
+  void unlock() noexcept HEED_RELEASES() HEED_UNCHECKED { futex::unlock(state_); }
   // In two halves: true, and wake() is to be called, which uses the address only.
-  [[nodiscard]] bool unlock_only() noexcept { return futex::unlock_only(state_); }
+  [[nodiscard]] bool unlock_only() noexcept HEED_RELEASES() HEED_UNCHECKED {
+    return futex::unlock_only(state_);
+  }
   void wake() noexcept { os::wake_one(state_); }
 
  private:
   sync::atomic<std::uint32_t> state_{0};
 };
 
-class locked {
+class HEED_SCOPED_LOCK locked {
  public:
-  explicit locked(futex_lock& l) noexcept : lock_(l) { lock_.lock(); }
+  explicit locked(futex_lock& l) noexcept HEED_ACQUIRES(l) : lock_(l) { lock_.lock(); }
   static constexpr struct already_locked {
   } already{};
-  locked(futex_lock& l, already_locked) noexcept : lock_(l) {}
-  ~locked() { lock_.unlock(); }
+  // What a function has handed out locked counts as ours from here on.
+  locked(futex_lock& l, already_locked) noexcept HEED_ACQUIRES(l) : lock_(l) {}
+  ~locked() HEED_RELEASES() { lock_.unlock(); }
   locked(const locked&) = delete;
   locked& operator=(const locked&) = delete;
 

@@ -125,17 +125,17 @@ void timekeeper::run() noexcept {
 
 void timekeeper::before_fork() noexcept {
   starting_.lock();
-  each_made([](shard& s) { s.lock.lock(); });
+  each_made([](shard& s) HEED_UNCHECKED { s.lock.lock(); });
 }
 
 void timekeeper::after_fork_in_parent() noexcept {
-  each_made([](shard& s) { s.lock.unlock(); });
+  each_made([](shard& s) HEED_UNCHECKED { s.lock.unlock(); });
   starting_.unlock();
 }
 
 void timekeeper::after_fork_in_child() noexcept {
   running_.store(keeps_time, std::memory_order_relaxed);
-  each_made([](shard& s) {
+  each_made([](shard& s) HEED_UNCHECKED {
     s.visit_by(keeps_time ? time_point::min() : time_point::max());  // T3
     s.lock.unlock();
   });

@@ -3,6 +3,7 @@
 
 #include <heed/atomic.hpp>
 
+#include "annotations.hpp"
 #include "sync.hpp"
 #include "timer_wheel.hpp"
 
@@ -43,10 +44,11 @@ class timekeeper {
   // The body of the thread.
   void run() noexcept;
 
-  // Around fork(): the child has the timers, and no thread but the one that forked.
-  void before_fork() noexcept;
-  void after_fork_in_parent() noexcept;
-  void after_fork_in_child() noexcept;
+  // Around fork(): the child has the timers, and no thread but the one that forked. The shards are unchecked there: one
+  // locks them, another unlocks.
+  void before_fork() noexcept HEED_ACQUIRES(starting_);
+  void after_fork_in_parent() noexcept HEED_RELEASES(starting_);
+  void after_fork_in_child() noexcept HEED_RELEASES(starting_);
 
  private:
   static constexpr unsigned count = timer_wheel::tags < 64 ? timer_wheel::tags : 64;
@@ -55,13 +57,13 @@ class timekeeper {
   struct alignas(64) shard {
     futex_lock lock;  // guards all below; the thread reads `visit` without
     sync::atomic<time_point::rep> visit{0};
-    timer_wheel wheel{timer_wheel::not_started{}};
+    timer_wheel wheel HEED_GUARDED_BY(lock){timer_wheel::not_started{}};
 
     // relaxed: the lock orders it; for the thread, T4 does.
     time_point visited_by() const noexcept {
       return time_point(duration(visit.load(std::memory_order_relaxed)));
     }
-    void visit_by(time_point t) noexcept {
+    void visit_by(time_point t) noexcept HEED_REQUIRES(lock) {
       visit.store(t.time_since_epoch().count(), std::memory_order_relaxed);
     }
   };

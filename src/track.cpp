@@ -2,6 +2,7 @@
 
 #include <heed/inspect.hpp>
 
+#include "annotations.hpp"
 #include "os.hpp"
 #include "picture.hpp"
 #include "sync.hpp"
@@ -23,21 +24,21 @@ namespace {
 // Never destroyed, and ready before any constructor has run: contexts may be made and freed at any time.
 struct registry {
   futex_lock lock;
-  entry** slots = nullptr;  // a power of two of them
-  std::size_t slot_count = 0;
-  entry* oldest = nullptr;
-  entry* newest = nullptr;
-  std::size_t births = 0;
-  totals sum;
+  entry** slots HEED_GUARDED_BY(lock) = nullptr;  // a power of two of them
+  std::size_t slot_count HEED_GUARDED_BY(lock) = 0;
+  entry* oldest HEED_GUARDED_BY(lock) = nullptr;
+  entry* newest HEED_GUARDED_BY(lock) = nullptr;
+  std::size_t births HEED_GUARDED_BY(lock) = 0;
+  totals sum HEED_GUARDED_BY(lock);
 
-  entry** slot(const node* n) const noexcept {
+  entry** slot(const node* n) const noexcept HEED_REQUIRES(lock) {
     // Fibonacci hashing: addresses are alike in their low bits.
     const auto hash = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(n)) * 0x9e3779b97f4a7c15U;
     return &slots[(hash >> 32) & (slot_count - 1)];
   }
 
   // Moves to a table of `count` empty slots; returns the old one, to be freed outside the lock.
-  entry** move_to(entry** fresh, std::size_t count) noexcept {
+  entry** move_to(entry** fresh, std::size_t count) noexcept HEED_REQUIRES(lock) {
     entry** old = std::exchange(slots, fresh);
     slot_count = count;
     for (entry* e = oldest; e; e = e->newer) {
@@ -81,7 +82,9 @@ bool decide() noexcept {
   }
   if (value == "1") {
     // A child must not find the lock taken. Where there is no memory for this, that may happen to it.
-    os::try_at_fork([] { all.lock.lock(); }, [] { all.lock.unlock(); }, [] { all.lock.unlock(); });
+    // Unchecked: one locks, another unlocks.
+    const auto unlock = []() HEED_UNCHECKED { all.lock.unlock(); };
+    os::try_at_fork([]() HEED_UNCHECKED { all.lock.lock(); }, unlock, unlock);
     return true;
   }
   if (!value.empty() && value != "0") {
@@ -151,13 +154,14 @@ reading::reading() noexcept {
 reading::~reading() {
   all.lock.unlock();
 }
-totals reading::sum() const noexcept {
+// Unchecked, these, and list_what_is_left(): a reading holds the lock while it lives.
+totals reading::sum() const noexcept HEED_UNCHECKED {
   return all.sum;
 }
-const entry* reading::oldest() const noexcept {
+const entry* reading::oldest() const noexcept HEED_UNCHECKED {
   return all.oldest;
 }
-const entry* reading::find(const node* n) const noexcept {
+const entry* reading::find(const node* n) const noexcept HEED_UNCHECKED {
   if (all.slot_count == 0) return nullptr;
   const entry* e = *all.slot(n);
   while (e && e->of != n) e = e->same_slot;
@@ -254,7 +258,7 @@ void print_left(const entry& e, const reading& list) noexcept {
 // Runs when the last static object is gone: the functions of .fini_array come after all that atexit() and static
 // objects have registered, and the lowest priority after a library's own static objects where it is unloaded. By
 // then foreign code may rely on nothing any more: none is called, and nothing is allocated or freed.
-[[gnu::destructor(101)]] void list_what_is_left() {
+[[gnu::destructor(101)]] void list_what_is_left() HEED_UNCHECKED {
   if (state.load(std::memory_order_relaxed) != mode::on) return;
   const reading list;
   const totals sum = list.sum();

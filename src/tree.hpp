@@ -298,8 +298,8 @@ inline bool rides(const cancel_node& child) noexcept {
 }
 // For a child, or a callback, that was taken off `s`, whose lock is held, and does not go itself: if it kept `above` by hanging
 // there, it has a hold from now on (L1, L2).
-void taken_off(cancel_node& above, shard& s, const cancel_node& child) noexcept;
-inline void start_holding(cancel_node& above, shard& s) noexcept {
+void taken_off(cancel_node& above, shard& s, const cancel_node& child) noexcept HEED_REQUIRES(s.lock);
+inline void start_holding(cancel_node& above, shard& s) noexcept HEED_REQUIRES(s.lock) {
   if (s.orphan && s.empty()) {
     s.orphan = false;  // what all had, the last to go has for itself (L1)
   } else {
@@ -307,7 +307,7 @@ inline void start_holding(cancel_node& above, shard& s) noexcept {
   }
 }
 // For a node whose last handle has gone: what still hangs in `s`, whose lock is held, keeps it (L1).
-inline void make_orphan(cancel_node& n, shard& s) noexcept {
+inline void make_orphan(cancel_node& n, shard& s) noexcept HEED_REQUIRES(s.lock) {
   if (s.orphan || s.empty()) return;
   s.orphan = true;
   hold(n);
@@ -329,7 +329,7 @@ inline bool is_shard_of(const shard& s, const cancel_node& n) noexcept {
   // relaxed: H2, its lock is held.
   return &s != &n.own || !n.own.children.load(std::memory_order_relaxed).has_table();
 }
-inline shard& lock_shard(cancel_node& n, unsigned number) noexcept {
+inline shard& lock_shard(cancel_node& n, unsigned number) noexcept HEED_UNCHECKED {
   // acquire: the table's making.
   if (!n.own.children.load(std::memory_order_acquire).has_table()) {
     n.own.lock.lock();
@@ -338,7 +338,7 @@ inline shard& lock_shard(cancel_node& n, unsigned number) noexcept {
   }
   return lock_shard_of_table(n, number);
 }
-inline shard& lock_for_new(cancel_node& n, unsigned& number) noexcept {
+inline shard& lock_for_new(cancel_node& n, unsigned& number) noexcept HEED_UNCHECKED {
   number = 0;
   if (!n.own.children.load(std::memory_order_acquire).table() && n.own.lock.try_lock()) {
     if (!n.own.children.load(std::memory_order_relaxed).has_table()) return n.own;
@@ -347,7 +347,7 @@ inline shard& lock_for_new(cancel_node& n, unsigned& number) noexcept {
   return lock_contended(n, number);
 }
 // The same, if it is free just now; else null.
-inline shard* try_lock_for_new(cancel_node& n, unsigned& number) noexcept {
+inline shard* try_lock_for_new(cancel_node& n, unsigned& number) noexcept HEED_UNCHECKED {
   number = 0;
   shard* s = &n.own;
   // acquire: the table's making.
@@ -461,13 +461,14 @@ class tree {
   }
 
   // The list of callbacks of a shard, which is locked.
-  static void push(shard& s, callback_base& c) noexcept;
-  static void take(shard& s, callback_base& c) noexcept;
+  static void push(shard& s, callback_base& c) noexcept HEED_REQUIRES(s.lock);
+  static void take(shard& s, callback_base& c) noexcept HEED_REQUIRES(s.lock);
   static callback_base* take_next(cancel_node& n, unsigned number, bool& gone) noexcept;
   // Runs all callbacks of `n`, which is done.
   static void run_callbacks(cancel_node& n) noexcept;
   // Takes the after_funcs of `n` off a shard, which is locked, linked by prev_, in front of `taken`.
-  static callback_base* take_detached(cancel_node& n, shard& s, callback_base* taken) noexcept;
+  static callback_base* take_detached(cancel_node& n, shard& s, callback_base* taken) noexcept
+      HEED_REQUIRES(s.lock);
   static void tell_abandoned(callback_base* list) noexcept;
   // How many cancel_callbacks and after_funcs hang on it (picture.cpp).
   struct tally {
