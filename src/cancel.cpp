@@ -130,7 +130,8 @@ turned turn_one(cancel_node& c, cancel_node& from, std::uint64_t verdict) noexce
 // Has the processor fetch what a walk will write to next.
 void fetch(const cancel_node* c) noexcept {
   __builtin_prefetch(c, 1);
-  __builtin_prefetch(&c->slot, 1);  // all that a walk touches; perhaps on the next line
+  // All that a walk touches; perhaps on the next line.
+  __builtin_prefetch(static_cast<const void*>(&c->slot), 1);
 }
 void fetch(const chunk* c) noexcept {
   if (!c) return;

@@ -69,9 +69,7 @@ std::string escaped(std::string_view text, dump_format format) {
       result += start;
       result += hex[c >> 4];
       result += hex[c & 15];
-    } else if (format == dump_format::json && (c == '"' || c == '\\')) {
-      (result += '\\') += text[0];
-    } else if (format == dump_format::dot && (c == '"' || c == '\\')) {
+    } else if ((format == dump_format::json || format == dump_format::dot) && (c == '"' || c == '\\')) {
       (result += '\\') += text[0];
     } else if (format == dump_format::dot && c == '&') {
       result += "&amp;";  // else it may start an entity

@@ -48,7 +48,7 @@ void misuse(const char* message) {
 namespace {
 
 template <class E>
-[[noreturn]] void raise_as(E e) {
+[[noreturn]] void raise_as(const E& e) {
 #if defined(__cpp_exceptions)
   throw e;
 #else

@@ -33,13 +33,13 @@ HEED_POOL_TLS constinit thread_local cache mine{};
 
 namespace {
 
-constexpr std::size_t granule = 8 * 1024;
+constexpr std::size_t granule = 8UL * 1024;
 constexpr std::size_t first_slab = 1024;  // a program with ten contexts shall not pay for a million
-constexpr std::size_t middle_slab = 64 * 1024;
-constexpr std::size_t last_slab = 512 * 1024;
-constexpr std::size_t little = 256 * 1024;  // what a depot may keep in batches
+constexpr std::size_t middle_slab = 64UL * 1024;
+constexpr std::size_t last_slab = 512UL * 1024;
+constexpr std::size_t little = 256UL * 1024;  // what a depot may keep in batches
 constexpr std::size_t most_spare =
-    4 * 1024 * 1024;  // in slabs that are all free, of all depots; but each may have one
+    4UL * 1024 * 1024;  // in slabs that are all free, of all depots; but each may have one
 
 struct slab;
 // Blocks that are multiples of 16 are aligned to 16, so what is in front of them is, too.

@@ -106,7 +106,10 @@ class timer_wheel {
     put(list.prev, tagged(&item, prev_tag_));
   }
 
-  links& list_at(place p) noexcept { return slots_[static_cast<std::size_t>(p.level * slots + p.digit)]; }
+  links& list_at(place p) noexcept {
+    const int at = p.level * slots + p.digit;
+    return slots_[static_cast<std::size_t>(at)];
+  }
   std::uint64_t start_of(place p) const noexcept;
   // The first slot that is not empty; level < 0: there is none.
   place first() noexcept;

@@ -74,6 +74,7 @@ entry* make_entry(const node& n, std::source_location where) noexcept {
 }  // namespace
 
 bool decide() noexcept {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): who changes the environment while threads run breaks more than this.
   const char* given = std::getenv("HEED_TRACK");
   const std::string_view value = given ? given : "";
   mode now = mode::unknown;

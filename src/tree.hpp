@@ -157,7 +157,7 @@ static_assert(sizeof(cancel_node) == 80);
 // with_deadline() and with_timeout(). Where the root has a scheduler of its own, a pointer to it follows.
 struct deadline_node : cancel_node, timer {
   deadline_node(const context& above, time_point when, scheduler& on) noexcept;
-  static bool on_step(work& self, step s) noexcept;
+  static bool on_step(work& w, step s) noexcept;
   scheduler& on() const noexcept;
   static constexpr std::size_t size(bool own_scheduler) noexcept;
 };

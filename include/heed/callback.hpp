@@ -107,8 +107,8 @@ class HEED_API pending_function : private callback_base, private work {
   static void give(void* room, std::size_t bytes) noexcept;
 
  private:
-  static void on_event(callback_base& self, event e) noexcept;
-  static bool on_step(work& self, step s) noexcept;
+  static void on_event(callback_base& base, event e) noexcept;
+  static bool on_step(work& w, step s) noexcept;
   void let_go() noexcept;
 
   handler handler_;

@@ -238,7 +238,7 @@ class HEED_API context {
     return w & scope::verdict;
   }
   static void retain(node_head* n) noexcept;
-  static void release(node_head* n) noexcept;
+  static void release(node_head* head) noexcept;
   static const void* find(const node_head& from, const key_base& k) noexcept;
 
   node_head* node_ = nullptr;  // null: background()

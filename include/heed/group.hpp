@@ -34,7 +34,7 @@ class HEED_API group_task : private work {
  private:
   friend class group;
   friend class group_state;
-  static bool on_step(work& self, step s) noexcept;
+  static bool on_step(work& w, step s) noexcept;
   void free() noexcept { static_cast<void>(handler_(*this, nullptr)); }
 
   handler handler_;
