@@ -229,8 +229,8 @@ class HEED_API context {
   friend class stop_token;
   // Takes over one count on the handle.
   context(node_head* n, const scope* s) noexcept : node_(n), scope_(s) {}
-  // The rare case is asked for first: then a live and a canceled context cost the same, and who only counts or stores the
-  // answer has no branch for it.
+  // The verdict. The rare case is asked for first: then a live and a canceled context cost the same, and who only counts or
+  // stores the answer has one branch, which is never taken.
   std::uint64_t ask() const noexcept {
     const std::uint64_t w = scope_->word.load(std::memory_order_acquire);
     if (w & scope::closing) [[unlikely]]
