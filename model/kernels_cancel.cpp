@@ -74,6 +74,25 @@ void reader_below_sees_all() {
   delete payload;
 }
 
+// The same where something hangs below, so that the end takes two steps.
+void reader_of_parent_sees_all() {
+  auto [ctx, cancel] = with_cancel(background());
+  auto below = with_cancel(ctx);
+  auto* payload = new int(0);
+  spawn([&, c = cancel.share()] {
+    *payload = 1;
+    c("why");
+  });
+  spawn([&] {
+    if (!ctx.done()) return;
+    check(*payload == 1, "what came before cancel()");
+    check(ctx.cause().message() == "why", "the cause");
+    check(ctx.canceled_at().has_value(), "the place");
+  });
+  join();
+  delete payload;
+}
+
 void stays_canceled() {
   auto [ctx, cancel] = with_cancel(background());
   spawn([&, c = cancel.share()] { c(); });
@@ -243,6 +262,7 @@ std::vector<kernel> cancel_kernels() {
       {"cancel.two", two_cancels},
       {"cancel.reader", reader_sees_all},
       {"cancel.reader_below", reader_below_sees_all},
+      {"cancel.reader_of_parent", reader_of_parent_sees_all},
       {"cancel.stays", stays_canceled},
       {"cancel.parent_and_child", parent_and_child_cancel},
       {"cancel.middle_in_mid_cancel", middle_in_mid_cancel},
