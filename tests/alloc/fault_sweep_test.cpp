@@ -136,7 +136,8 @@ void sweep(const char* name, tree& t, int expected, Call call) {
     for (bool met = true; met; ++at) {
       ASSERT_LT(at, 1000) << "no end";
       const std::string seen = t.seen();
-      const long before = live;
+      const long before =
+          live;  // a timer may still hold what the last call has made: no more than this afterwards
       const long failed = failures;
       bool threw = false;
       std::string wrong;
@@ -151,11 +152,11 @@ void sweep(const char* name, tree& t, int expected, Call call) {
       }
       met = failures != failed;
       EXPECT_TRUE(met || !threw);
-      EXPECT_TRUE(heed_test::eventually([&] { return live == before; })) << "leaked at point " << at;
+      EXPECT_TRUE(heed_test::eventually([&] { return live <= before; })) << "leaked at point " << at;
       EXPECT_EQ(t.seen(), seen) << "changed at point " << at;
       if (threw) {
         EXPECT_NO_THROW(call()) << "after point " << at;
-        EXPECT_TRUE(heed_test::eventually([&] { return live == before; })) << "then leaked, point " << at;
+        EXPECT_TRUE(heed_test::eventually([&] { return live <= before; })) << "then leaked, point " << at;
         EXPECT_EQ(t.seen(), seen) << "then changed, point " << at;
       }
       if (testing::Test::HasFailure()) return;
