@@ -20,6 +20,8 @@ std::uint64_t modify(void* at, std::size_t size, change c, std::uint64_t operand
                      std::memory_order order) noexcept;
 bool compare_exchange(void* at, std::size_t size, std::uint64_t& expected, std::uint64_t desired,
                       std::memory_order success, std::memory_order failure) noexcept;
+// In mutants (mutate.py) each order is written so: what it is to be, perhaps a weaker one (mutants.cpp).
+std::memory_order ordered(unsigned site, std::memory_order usual) noexcept;
 
 template <class T>
 std::uint64_t widen(const T& value) noexcept {

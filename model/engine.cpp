@@ -1,11 +1,14 @@
 // Fibers, choices, and the search over them. Steps on memory are in memory.cpp.
 #include "engine.hpp"
 
+#include "locals.hpp"
 #include "memory.hpp"
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <random>
@@ -36,7 +39,7 @@ model_switch:
 namespace model {
 namespace {
 
-enum class state : unsigned char { none, ready, asleep, joining, finished };
+enum class state : unsigned char { none, ready, asleep, joining, settling, finished };
 
 struct fiber {
   state is = state::none;
@@ -46,7 +49,9 @@ struct fiber {
   void* argument = nullptr;
   const void* asleep_on = nullptr;
   std::uint32_t kinds = 0;
-  bool may_time_out = false;
+  std::int64_t until = for_good;
+  bool daemon = false;
+  thread_locals locals;
 };
 constexpr std::size_t stack_size = 256 * 1024;
 constexpr std::uint64_t most_steps = 50'000;
@@ -68,6 +73,7 @@ std::size_t at = 0;
 int preemptions = 0;
 int stale = 0;
 std::uint32_t steps = 0;
+std::int64_t now = 0;
 std::array<std::uint8_t, 128> so_far;  // choices of each kind since the step began
 std::vector<choice> to_replay;
 std::mt19937_64 random_source;
@@ -103,7 +109,24 @@ void go_to(unsigned next) {
   const unsigned me = current;
   if (next == me) return;
   current = next;
+  fibers[me].locals.keep();
+  fibers[next].locals.bring();
   model_switch(&fibers[me].stack_pointer, fibers[next].stack_pointer);
+}
+
+// It is so late now: for those who sleep no longer than that.
+void pass_until(std::int64_t t) {
+  now = std::max(now, t);
+  for (fiber& f : fibers) {
+    if (f.is == state::asleep && f.until <= now) f.is = state::ready;
+  }
+}
+
+bool is_over(const fiber& f) {
+  return f.is == state::none || f.is == state::finished;
+}
+bool all_joined() {
+  return std::all_of(fibers.begin() + 1, fibers.end(), [](const fiber& f) { return is_over(f) || f.daemon; });
 }
 
 // Picks who goes on. The running thread, if it can, comes first: to leave it then is a preemption.
@@ -123,17 +146,22 @@ void reschedule() {
     if (can_go_on && picked > 0) ++preemptions;
     return go_to(ready[picked]);
   }
-  // Nobody can go on: time passes for one who sleeps until some time.
-  for (unsigned t = 0; t < threads; ++t) {
-    if (fibers[t].is == state::asleep && fibers[t].may_time_out) ready[count++] = t;
+  // Nobody can go on.
+  if (fibers[0].is == state::settling) {
+    fibers[0].is = state::ready;
+    return go_to(0);
+  }
+  // Time passes for one who sleeps until some time; not for heed's own threads alone, once the kernel is over.
+  for (unsigned t = 0; t < threads && fibers[0].is != state::finished; ++t) {
+    if (fibers[t].is == state::asleep && fibers[t].until != for_good) ready[count++] = t;
   }
   if (count > 0) {
     const unsigned t = ready[static_cast<unsigned>(choose(what::timeout, static_cast<int>(count)))];
-    fibers[t].is = state::ready;
+    pass_until(fibers[t].until);
     return go_to(t);
   }
   for (unsigned t = 0; t < threads; ++t) {
-    if (fibers[t].is == state::asleep || fibers[t].is == state::joining)
+    if (!fibers[t].daemon && !is_over(fibers[t]))
       fail("deadlock: all threads sleep, thread " + std::to_string(t) + " among them");
   }
   const unsigned me = current;
@@ -146,10 +174,7 @@ void begin() {
   me.body(me.argument);
   system_call(&me);
   me.is = state::finished;
-  bool all = true;
-  for (unsigned t = 1; t < threads; ++t)
-    all = all && (fibers[t].is == state::none || fibers[t].is == state::finished);
-  if (all && fibers[0].is == state::joining) fibers[0].is = state::ready;
+  if (fibers[0].is == state::joining && all_joined()) fibers[0].is = state::ready;
   reschedule();
   std::abort();  // nobody goes on with what is finished
 }
@@ -163,6 +188,8 @@ void prepare(unsigned t, void (*body)(void*), void* argument) {
   f.is = state::ready;
   f.body = body;
   f.argument = argument;
+  f.daemon = false;
+  f.locals.reset();
   // begin() starts as after a call: the stack pointer is 8 off a multiple of 16.
   auto* top = reinterpret_cast<void**>(f.stack + stack_size - 64);
   *--top = nullptr;
@@ -223,26 +250,53 @@ unsigned this_thread() noexcept {
   return current;
 }
 
-void spawn_raw(void (*body)(void*), void* self) {
+static unsigned free_fiber() {
   unsigned t = 1;
   while (t < threads && fibers[t].is != state::none) ++t;
+  return t;
+}
+
+void spawn_raw(void (*body)(void*), void* self) {
+  const unsigned t = free_fiber();
   if (t == threads) fail("the kernel has too many threads");
   born(t);
   prepare(t, body, self);
 }
 
+bool spawn_daemon(void (*body)()) {
+  const unsigned t = free_fiber();
+  if (t == threads) return false;
+  born(t);
+  prepare(t, [](void* b) { reinterpret_cast<void (*)()>(b)(); }, reinterpret_cast<void*>(body));
+  fibers[t].daemon = true;
+  return true;
+}
+
 void join() {
-  bool all = true;
-  for (unsigned t = 1; t < threads; ++t)
-    all = all && (fibers[t].is == state::none || fibers[t].is == state::finished);
-  if (!all) {
+  if (!all_joined()) {
     fibers[0].is = state::joining;
     reschedule();
   }
   for (unsigned t = 1; t < threads; ++t) {
+    if (fibers[t].daemon) continue;
     if (fibers[t].is == state::finished) joined(t);
     fibers[t].is = state::none;
   }
+}
+
+void settle() {
+  fibers[0].is = state::settling;
+  reschedule();
+}
+
+std::int64_t time_now() {
+  look(&now);
+  return now;
+}
+
+void advance(std::int64_t nanoseconds) {
+  look(&now);
+  pass_until(now + nanoseconds);
 }
 
 void check(bool holds, const char* what) {
@@ -257,15 +311,15 @@ void fail(const std::string& error) {
   std::_Exit(1);
 }
 
-void futex_wait(const void* on, std::uint32_t seen, std::uint32_t kinds, bool may_time_out) {
+void futex_wait(const void* on, std::uint32_t seen, std::uint32_t kinds, std::int64_t until) {
   if (!running) return;
   system_call(on);
-  if (newest(on) != seen) return;
+  if (newest(on) != seen || until <= now) return;
   fiber& me = fibers[current];
   me.is = state::asleep;
   me.asleep_on = on;
   me.kinds = kinds;
-  me.may_time_out = may_time_out;
+  me.until = until;
   reschedule();
 }
 
@@ -284,6 +338,22 @@ void futex_wake(const void* on, int how_many, std::uint32_t kinds) {
   }
 }
 
+static void execute(void (*kernel)()) {
+  at = 0;
+  steps = 0;
+  preemptions = stale = 0;
+  now = std::int64_t{1} << 40;
+  for (fiber& f : fibers) f.is = state::none;
+  start_memory();
+  prepare(0, [](void* k) { reinterpret_cast<void (*)()>(k)(); }, reinterpret_cast<void*>(kernel));
+  current = 0;
+  running = true;
+  fibers[0].locals.bring();
+  model_switch(&explorer, fibers[0].stack_pointer);
+  running = false;
+  end_memory();  // leaks
+}
+
 result explore(const char* name, void (*kernel)(), const settings& wanted) {
   kernel_name = name;
   how = wanted;
@@ -292,19 +362,15 @@ result explore(const char* name, void (*kernel)(), const settings& wanted) {
   forget_shared();
   result r;
   how.replays = !wanted.replay.empty();
+  // Once for what the library finds out but once in a process (is HEED_TRACK set?): an execution that does is of other
+  // steps than all after it, and what is printed of one of those would not be found again.
+  to_replay.clear();
+  execute(kernel);
+  path.clear();
   to_replay = parsed(wanted.replay);
+  const auto from = std::chrono::steady_clock::now();
   for (;;) {
-    at = 0;
-    steps = 0;
-    preemptions = stale = 0;
-    for (fiber& f : fibers) f.is = state::none;
-    start_memory();
-    prepare(0, [](void* k) { reinterpret_cast<void (*)()>(k)(); }, reinterpret_cast<void*>(kernel));
-    current = 0;
-    running = true;
-    model_switch(&explorer, fibers[0].stack_pointer);
-    running = false;
-    end_memory();  // leaks
+    execute(kernel);
     ++r.executions;
     if (how.replays) return r;
     if (shares_more()) {  // places that a thread was not interrupted at until now: from the beginning
@@ -312,6 +378,9 @@ result explore(const char* name, void (*kernel)(), const settings& wanted) {
       continue;
     }
     if (r.executions >= wanted.most) return r;
+    if (wanted.seconds > 0 && r.executions % 256 == 0 &&
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - from).count() > wanted.seconds)
+      return r;
     if (wanted.random) {
       path.clear();
     } else if (!advance()) {

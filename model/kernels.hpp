@@ -15,5 +15,6 @@ std::vector<kernel> life_kernels();      // kernels_life.cpp
 std::vector<kernel> callback_kernels();  // kernels_callback.cpp
 std::vector<kernel> time_kernels();      // kernels_time.cpp
 std::vector<kernel> wait_kernels();      // kernels_wait.cpp
+std::vector<kernel> broken_kernels();    // broken.cpp: not among those above
 
 }  // namespace model

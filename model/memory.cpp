@@ -333,6 +333,10 @@ void system_call(const void* on) {
   const strongly s(std::memory_order_seq_cst);
 }
 
+void look(const void* on) {
+  if (running) step(on, 0);
+}
+
 std::uint32_t newest(const void* at) {
   if (const auto it = known.find(at); it != known.end() && locations[it->second].size != 0) {
     location& l = locations[it->second];

@@ -1,10 +1,13 @@
 // What the platform gives, under the checker: in the place of src/os_linux.cpp.
+#include "../src/default_scheduler.hpp"
 #include "../src/os.hpp"
 
 #include "engine.hpp"
 #include "os_model.hpp"
 
 #include <array>
+#include <cerrno>
+#include <new>
 #include <string>
 
 namespace model {
@@ -29,6 +32,10 @@ void reset_events() {
   events[0].open = events[1].open = events[1].readable = true;
 }
 
+void fresh_process() {
+  ::new (&heed::only_process_scheduler.value) heed::process_scheduler;
+}
+
 int open_events() {
   int count = -2;
   for (const event& e : events) count += e.open;
@@ -42,11 +49,11 @@ namespace heed::inline v0::os {
 using model::events;
 
 void wait(const sync::atomic<std::uint32_t>& word, std::uint32_t seen) noexcept {
-  model::futex_wait(&word, seen, all_kinds, false);
+  model::futex_wait(&word, seen, all_kinds, model::for_good);
 }
 void wait_until(const sync::atomic<std::uint32_t>& word, std::uint32_t seen, time_point until,
                 std::uint32_t kinds) noexcept {
-  model::futex_wait(&word, seen, kinds, until != time_point::max());
+  model::futex_wait(&word, seen, kinds, until.time_since_epoch().count());
 }
 void wake_one(const sync::atomic<std::uint32_t>& word) noexcept {
   model::futex_wake(&word, 1, all_kinds);
@@ -85,7 +92,7 @@ void close_event(int fd) noexcept {
   events[static_cast<std::size_t>(fd)].open = false;
 }
 
-// There is one process, and no thread but the kernel's.
+// There is one process.
 std::uint32_t fork_generation() noexcept {
   return 0;
 }
@@ -96,8 +103,8 @@ int try_at_fork(void (*)(), void (*)(), void (*)()) noexcept {
 void write_error(const char* text, std::size_t size) noexcept {
   model::fail("heed says: " + std::string(text, size));
 }
-int start_thread(void (*)()) noexcept {
-  return 11;  // EAGAIN
+int start_thread(void (*body)()) noexcept {
+  return model::spawn_daemon(body) ? 0 : EAGAIN;
 }
 bool at_thread_exit(void (*)()) noexcept {
   return false;
