@@ -96,6 +96,18 @@ void child_made_while_parent_goes() {
   join();
 }
 
+// One of several is given up while its parent's walk takes them off: what the walk leaves on it still says that it hangs there.
+void sibling_dropped_while_turned() {
+  auto [top, cancel] = with_cancel(background());
+  auto one = std::make_unique<cancelable>(with_cancel(top));
+  const auto two = with_cancel(top);
+  one->cancel.release();
+  spawn([&, c = cancel.share()] { c(); });
+  spawn([&] { one.reset(); });
+  join();
+  check(two.ctx.done(), "the other child is done");
+}
+
 void dropped_while_turned() {
   auto [top, cancel] = with_cancel(background());
   auto middle = std::make_unique<cancelable>(with_cancel(top));
@@ -229,6 +241,7 @@ std::vector<kernel> life_kernels() {
       {"life.parent_left_to_its_child", parent_left_to_its_child},
       {"life.chain_abandoned", chain_abandoned},
       {"life.child_made_while_parent_goes", child_made_while_parent_goes},
+      {"life.sibling_dropped_while_turned", sibling_dropped_while_turned},
       {"life.dropped_while_turned", dropped_while_turned},
       {"life.canceled_child_leaves", canceled_child_leaves},
       {"life.values", values_dropped},

@@ -26,7 +26,7 @@
 #include "tree.hpp"
 
 #include <algorithm>
-#include <array>
+#include <span>
 #include <utility>
 
 namespace heed::inline v0 {
@@ -127,11 +127,9 @@ turned turn_one(cancel_node& c, cancel_node& from, std::uint64_t verdict) noexce
   return turned::open;
 }
 
-// Has the processor fetch what a walk will write to next.
+// Has the processor fetch what a walk will write to next: mostly a child's word alone.
 void fetch(const cancel_node* c) noexcept {
   __builtin_prefetch(c, 1);
-  // All that a walk touches; perhaps on the next line.
-  __builtin_prefetch(static_cast<const void*>(&c->slot), 1);
 }
 void fetch(const chunk* c) noexcept {
   if (!c) return;
@@ -143,7 +141,8 @@ void fetch(const chunk* c) noexcept {
 class walk {
  public:
   walk(cancel_node& root, chunk*& emptied) noexcept
-      : emptied_(emptied), root_(root), verdict_(root.word.load(std::memory_order_relaxed) & word::verdict) {
+      : emptied_(emptied), root_(root), verdict_(root.word.load(std::memory_order_relaxed) & word::verdict),
+        from_root_(word::inherited | word::pointing(&root)) {
     // relaxed: this thread wrote the verdict.
     cancel_node* at = &root;
     turn_below(*at);
@@ -214,16 +213,20 @@ class walk {
     {
       shard& s = lock_shard(n, number);
       const locked guard(s.lock, locked::already);
-      std::array<cancel_node*, chunk::room> taken;
-      const std::size_t count = take(n, s, taken);
-      for (std::size_t i = 0; i < count; ++i) {
-        cancel_node& c = *taken[i];
-        if (c.what == kind::tether) {
-          if (try_hold(static_cast<tether&>(c).of)) c.next = std::exchange(tethers, &c);
-          continue;
+      cancel_node* only = nullptr;
+      std::uint32_t apart = 0;
+      for (cancel_node* c : take(n, s, only)) {
+        if (turn_plain(*c)) continue;
+        c->hung.store(number_of(*c), std::memory_order_relaxed);
+        apart += !rides(*c);
+        if (c->what == kind::tether) {
+          if (try_hold(static_cast<tether*>(c)->of)) c->next = std::exchange(tethers, c);
+        } else {
+          turn_child(*c, lost);
         }
-        turn_child(c, lost);
       }
+      // They have holds of their own already. relaxed: the walk's pin keeps `n`.
+      if (apart != 0) n.holds.fetch_sub(apart, std::memory_order_relaxed);
       more = !s.children.load(std::memory_order_relaxed).none();
     }
     await_lost(lost);
@@ -231,38 +234,41 @@ class walk {
     return more;
   }
 
+  // A child that rides, and whose word has nothing to tell: the exchange is all. False: it is not so, and nothing has changed.
+  bool turn_plain(cancel_node& c) noexcept {
+    std::uint64_t nothing = 0;
+    // release, as in turn_one(). L4: the last touch.
+    return c.word.compare_exchange_strong(nothing, verdict_ | from_root_, std::memory_order_release,
+                                          std::memory_order_relaxed);
+  }
+
   // Takes a whole chunk, or what there is, off a locked shard. Before any of them can be seen to have left, they have
-  // their holds on `n` (L2).
-  std::size_t take(cancel_node& n, shard& s, std::array<cancel_node*, chunk::room>& taken) noexcept
+  // their holds on `n` (L2): as if all were riding.
+  std::span<cancel_node* const> take(cancel_node& n, shard& s, cancel_node*& only) noexcept
       HEED_REQUIRES(s.lock) {
     const children_of_shard now = s.children.load(std::memory_order_relaxed);
-    std::size_t count = 0;
-    if (cancel_node* only = now.single()) {
-      taken[count++] = only;
-      s.children.store({}, std::memory_order_relaxed);
-    } else if (chunk* newest = now.chunks()) {
-      if (chunk* following = newest->older) {
-        for (cancel_node* c : following->at) fetch(c);
-        fetch(following->older);
+    std::span<cancel_node* const> taken;
+    if (chunk* newest = now.chunks()) {
+      // Two chunks ahead: memory takes longer than one chunk.
+      if (chunk* soon = newest->older ? newest->older->older : nullptr) {
+        for (cancel_node* c : soon->at) fetch(c);
+        fetch(soon->older);
       }
-      count = newest->count;
-      std::copy_n(newest->at, count, taken.begin());
+      taken = {newest->at, newest->count};
       s.children.store(children_of_shard::of_chunks(newest->older), std::memory_order_relaxed);
       newest->older = std::exchange(emptied_, newest);
+    } else if ((only = now.single())) {
+      taken = {&only, 1};
+      s.children.store({}, std::memory_order_relaxed);
+    } else {
+      return taken;
     }
-    std::uint32_t riding = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-      taken[i]->hung.store(number_of(*taken[i]), std::memory_order_relaxed);
-      riding += rides(*taken[i]);
-    }
-    if (s.orphan && s.empty() && count > 0) {
-      s.orphan = false;
-      // With what that shard had for all of them (L1). The pin of the walk keeps `n`.
-      n.holds.fetch_add(riding - 1, std::memory_order_relaxed);
-    } else if (riding > 0) {
-      n.holds.fetch_add(riding, std::memory_order_relaxed);
-    }
-    return count;
+    const auto holds = static_cast<std::uint32_t>(taken.size());
+    const bool orphans = s.orphan && s.empty();
+    if (orphans) s.orphan = false;
+    // With what that shard had for all of them (L1). The pin of the walk keeps `n`.
+    n.holds.fetch_add(orphans ? holds - 1 : holds, std::memory_order_relaxed);
+    return taken;
   }
 
   // A merge that was found through its second parent, and is held. This thread holds the merges' lock (M2).
@@ -292,6 +298,7 @@ class walk {
   chunk*& emptied_;  // linked by `older`
   cancel_node& root_;
   const std::uint64_t verdict_;
+  const std::uint64_t from_root_;
   cancel_node* first_ = nullptr;
   cancel_node* last_ = nullptr;
 };
@@ -364,7 +371,7 @@ quick cancel_quickly(cancel_node& n, errc verdict, error& cause, std::uint64_t f
   // acquire: as for cancel(), where it has ended already.
   std::uint64_t w = n.word.load(std::memory_order_acquire);
   if ((w & word::verdict) && (w & word::closing) == 0) return quick::lost;
-  if ((w & word::flags) != 0) return quick::no;
+  if ((w & word::flags & ~word::uncommon) != 0) return quick::no;
   if (n.what > kind::deadline || n.is(node::own_scheduler)) return quick::no;
   if (!cause && !n.is(node::own_cause)) {
     // Nothing to write, so one step. A timer that is taken out before it is decided that this ends the node is not missed:

@@ -77,6 +77,7 @@ cancel_node::cancel_node(kind k, const context& above, std::uint32_t handle_coun
 cancel_node::cancel_node(kind k, const context& above, std::uint32_t handle_count,
                          std::uint64_t lookup_word) noexcept
     : node(k, tree::of(above), handle_count, lookup_word) {
+  if (parent && (k != kind::cancel || !rides(*this))) word.store(word::uncommon, std::memory_order_relaxed);
   if (const cancel_node* up_there = scope_above(parent)) give(up_there->traits & (timed | mixed));
   if (k != kind::cancel) give(timed);
 }
@@ -201,8 +202,8 @@ cancelable with_timer(const context& parent, time_point when, time_point now, sc
     n->cause = std::move(cause);
     n->give(node::own_cause);
   }
-  n->word.store(word::at(where), std::memory_order_relaxed);  // nobody else has it yet
-  struct unlinked {                                           // L2, where arm() throws
+  n->word.store(word::uncommon | word::at(where), std::memory_order_relaxed);  // nobody else has it yet
+  struct unlinked {                                                            // L2, where arm() throws
     cancel_node* n;
     ~unlinked() {
       if (n && n->parent) hold(*n->parent);
@@ -344,14 +345,14 @@ cancel_func& cancel_func::operator=(cancel_func&& other) noexcept {
     error none;
     cancel_in_passing(n, none, made);
   }
-  release_handle(&n);
+  tree::release(n);
 }
 
 void cancel_func::leave_scope() noexcept {
   // acquire: as err(). Mostly it has ended by now.
   const std::uint64_t w = node_->word.load(std::memory_order_acquire);
   if ((w & word::verdict) == 0 || (w & word::closing)) return cancel_and_release(*node_, made_);
-  release_handle(node_);
+  tree::release(*node_);
 }
 
 bool cancel_func::operator()(error cause, std::source_location where) const noexcept {

@@ -149,20 +149,22 @@ static bool is_abandoned(const cancel_node& c) noexcept {
   return !above.own.children.load(std::memory_order_acquire).has_table() && above.own.lock.is_free();
 }
 
-// What most contexts are when their last hold goes: on no list any more, and with nothing unusual to them. True: it is gone,
-// and `next` is what it had a hold on.
-[[gnu::always_inline]] static inline bool gone_quickly(node& n, node*& next) noexcept {
-  if (n.is(node::own_memory)) return false;
-  if (n.what == kind::value) {
+// What most contexts are when a hold of theirs goes: plain values; or the last one's, on no list any more, and with nothing
+// unusual to them. True: that is done, and `next` is what a hold has to be dropped on now. False: nothing has changed.
+[[gnu::always_inline]] static inline bool dropped_quickly(node& n, node*& next) noexcept {
+  if (n.is(node::plain)) {
     auto& v = static_cast<value_node&>(n);
-    const std::size_t size = plain_size(v);
-    // acquire: L3.
-    if (size == 0 || n.holds.load(std::memory_order_acquire) != 1) return false;
-    next = v.parent;
+    // acquire: L3. acq_rel: as in take_last().
+    const bool last =
+        n.holds.load(std::memory_order_acquire) == 1 || n.holds.fetch_sub(1, std::memory_order_acq_rel) == 1;
+    next = last ? v.parent : nullptr;
+    if (!last) return true;
+    const std::size_t size = v.block();
     v.~value_node();
     pool::give(&v, size);
     return true;
   }
+  if (n.is(node::own_memory)) return false;
   if (n.what != kind::cancel) return false;
   auto& c = static_cast<cancel_node&>(n);
   // acquire: L4.
@@ -182,12 +184,13 @@ static bool is_abandoned(const cancel_node& c) noexcept {
 
 void drop(node* n) noexcept {
   if (track::surely_off()) {
-    while (n && gone_quickly(*n, n)) {}  // I7: up in a loop
+    while (n && dropped_quickly(*n, n)) {}  // I7: up in a loop
   }
   if (n) drop_slowly(n);
 }
 
 static void drop_slowly(node* n) noexcept {
+  const bool quickly = track::surely_off();
   merge_node* half = nullptr;
   bool owes = true;
   for (;;) {
@@ -199,6 +202,7 @@ static void drop_slowly(node* n) noexcept {
         destroy(n);
       }
       n = above;
+      while (quickly && n && dropped_quickly(*n, n)) {}
     }
     if (!half) return;
     merge_node* m = std::exchange(half, static_cast<merge_node*>(half->next));
@@ -225,7 +229,7 @@ bool leave(cancel_node& n, fate f) noexcept {
   {
     shard& s = lock_shard(*above, number_of(n));
     const locked guard(s.lock, locked::already);
-    if (n.hung.load(std::memory_order_relaxed) & node::on_list) {
+    if (hangs(n)) {
       emptied = take_out(s, n);
       // acquire: as in take_last().
       const bool goes =
@@ -329,8 +333,7 @@ inline void free_plain(cancel_node& n) noexcept {
   shard& s = shard_of(above, number_of(n));
   if (!s.lock.try_lock()) return release_handle(&n);
   // acquire: what was done by who pinned it, under this lock (L3).
-  if (!is_shard_of(s, above) || (n.hung.load(std::memory_order_relaxed) & node::on_list) == 0 ||
-      n.holds.load(std::memory_order_acquire) != 1) {
+  if (!is_shard_of(s, above) || !hangs(n) || n.holds.load(std::memory_order_acquire) != 1) {
     s.lock.unlock();
     return release_handle(&n);
   }
@@ -345,13 +348,41 @@ inline void free_plain(cancel_node& n) noexcept {
   free_plain(n);
 }
 
+[[gnu::noinline]] void release_plain(value_node& v) noexcept {
+  // acquire: what others did with their handles. release: as in release_handle().
+  if (v.handles.load(std::memory_order_acquire) != 1 &&
+      v.handles.fetch_sub(1, std::memory_order_acq_rel) != 1)
+    return;
+  v.handles.store(0, std::memory_order_relaxed);  // for who looks: nobody has it any more
+  if (cancel_node* within = node_of(v.within)) release_handle(within);
+  drop(&v);
+}
+
+// A deadline that has ended, and hangs nowhere: canceled before its time, as most are.
+[[gnu::noinline]] void release_deadline(deadline_node& n) noexcept {
+  constexpr std::uint64_t quiet = word::verdict | word::settled | word::inherited | word::uncommon;
+  // In this order, and acquire, as in context::release(). Whoever wrote a verdict has disarmed it before he let go of it.
+  const bool last_handle = (n.handles.load(std::memory_order_acquire) & node::number) == 1;
+  const std::uint64_t w = n.word.load(std::memory_order_acquire);
+  const bool last = last_handle && n.holds.load(std::memory_order_acquire) == 1;
+  node* const above = n.parent;
+  const bool hangs_nowhere = (w & word::verdict) && (!above || (w & word::inherited));
+  if (!last || !hangs_nowhere || (w & word::flags & ~quiet) || n.cause || n.is(node::own_memory) ||
+      n.is(node::own_scheduler) || !track::surely_off()) {
+    return release_handle(&n);
+  }
+  n.~deadline_node();
+  pool::give(&n, sizeof n);
+  if (above) drop(above);  // it has a hold there (L2)
+}
+
 }  // namespace
 
 void context::release(node_head* head) noexcept {
   auto* any = static_cast<node*>(head);
   if (any->what == kind::cancel) {
     auto& n = static_cast<cancel_node&>(*any);
-    constexpr std::uint64_t quiet = word::verdict | word::settled | word::inherited;
+    constexpr std::uint64_t quiet = word::verdict | word::settled | word::inherited | word::uncommon;
     // In this order. acquire: what others did with their handles; from here on nothing new comes to hang there.
     const bool last_handle = (n.handles.load(std::memory_order_acquire) & node::number) == 1;
     // acquire: the walk that wrote `inherited` is through with it, or has pinned it before (L4).
@@ -364,6 +395,8 @@ void context::release(node_head* head) noexcept {
       if (rides(n)) return release_hanging(n);
     }
   }
+  if (any->what == kind::deadline) return release_deadline(static_cast<deadline_node&>(*any));
+  if (any->is(node::plain)) return release_plain(static_cast<value_node&>(*any));
   if (any->what != kind::todo) release_handle(any);
 }
 

@@ -131,7 +131,7 @@ class children {
   }
   bool stands(const cancel_node& c) const noexcept {
     // A single one has no place that could be compared; it is met again.
-    return (c.hung.load(std::memory_order_relaxed) & node::on_list) && number_of(c) == number_ &&
+    return hangs(c) && number_of(c) == number_ &&
            (!last_at_.in || c.slot == &last_at_.in->at[last_at_.index]);
   }
   void step() noexcept {

@@ -41,9 +41,10 @@
 //       found. So a thread that has its last hold, has taken it out of its timer and off its parent's list, and still sees one
 //       hold, is alone with it and frees it without a read-modify-write. Custom contexts and merges are found in
 //       other ways, too: there the count goes to 0 first, and try_hold fails.
-//   L4  A walk that turns a child on which nothing hangs does not touch it any more after the exchange of its word.
-//       So who sees `inherited` in the word of one that is no merge knows that it is off the list, and needs no lock.
-//   L5  The quick ways out (context::release, gone_quickly) look at the last handle, then at how it has left its parent, then
+//   L4  A walk that turns a child on which nothing hangs does not touch it any more after the exchange of its word; mostly that is
+//       all it touches. So who sees `inherited` in the word of one that is no merge knows that it is off the list, and needs
+//       no lock; and who holds the lock looks there, too, and not at `hung` alone.
+//   L5  The quick ways out (context::release, dropped_quickly) look at the last handle, then at how it has left its parent, then
 //       at the holds. How it has left: `inherited` (L4); or `up` is gone and the parent's lock free after that, which is
 //       abandon(); or it is taken out under the lock, as in L3. Who takes it off in one of these ways pins it before, if it goes
 //       on with it; so one hold seen afterwards is the last, and nobody finds it any more.
@@ -102,6 +103,7 @@ struct node : node_head {
     armed = 8,          // deadline: its scheduler has been given its timer
     own_memory = 16,    // the root brought memory, and a pointer to that is in front of each block
     own_cause = 32,     // deadline: it was made with a cause
+    plain = 64,         // value: all that is to be done for its end is to give its block back to the pool
   };
   std::uint8_t traits;
   bool is(trait t) const noexcept { return (traits & t) != 0; }
@@ -109,7 +111,7 @@ struct node : node_head {
   void take_away(int t) noexcept { traits = static_cast<std::uint8_t>(traits & ~t); }
   // cancelable: the number of the shard of its parent scope that it was hung on, and whether it is there; `lost`: the
   // walk that took it off found that somebody else ends it; `no_callbacks`: that walk found none on it. relaxed: changed
-  // under that shard's lock, or by that walk.
+  // under that shard's lock, or by that walk. A plain value: how many words its block has.
   static constexpr std::uint8_t on_list = 1U << 7;
   static constexpr std::uint8_t lost = 1U << 6;
   static constexpr std::uint8_t no_callbacks = 1U << 5;
@@ -319,6 +321,12 @@ inline void make_orphan(cancel_node& n, shard& s) noexcept HEED_REQUIRES(s.lock)
   s.orphan = true;
   hold(n);
 }
+// Whether it is on its parent's list, the lock of which is held. What a walk took off may still say so (L4); a merge is on the
+// lists of two.
+inline bool hangs(const cancel_node& n) noexcept {
+  if ((n.hung.load(std::memory_order_relaxed) & node::on_list) == 0) return false;
+  return n.what >= kind::merge || (n.word.load(std::memory_order_relaxed) & word::inherited) == 0;
+}
 // What becomes of a node that leaves: it goes on; it is gone; it is gone if nobody has pinned it.
 enum class fate : std::uint8_t { stays, gone, gone_if_alone };
 // Takes a node off the list of its parent scope, wherever it still is on one. True: it has, or had, a hold on its
@@ -415,7 +423,7 @@ inline bool cancel_in_passing(cancel_node& n, error& cause, std::source_location
   constexpr auto verdict = static_cast<std::uint64_t>(errc::canceled);
   // relaxed: only chooses.
   std::uint64_t w = n.word.load(std::memory_order_relaxed);
-  if (w == 0 && !cause && n.what == kind::cancel) {
+  if ((w & ~word::uncommon) == 0 && !cause && n.what == kind::cancel) {
     // release: all before the cancel (I4); the cause is null, and the place is in the word (I2). Unpinned, this is the last
     // touch.
     if (n.word.compare_exchange_strong(w, verdict | word::settled | word::at(where),
@@ -462,6 +470,8 @@ class tree {
   static const scope* scope_of(const context& c) noexcept { return c.scope_; }
   // Takes over one handle.
   static context make(node* n, const scope* s) noexcept { return {n, s}; }
+  // release_handle(), quicker for most.
+  static void release(node& n) noexcept { context::release(&n); }
   // Takes over two handles.
   static cancelable make(cancel_node* n, std::source_location where) noexcept {
     return {context(n, n), cancel_func(n, where)};

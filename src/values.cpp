@@ -115,12 +115,25 @@ std::size_t align_of(const value_type& t) noexcept {
   return std::max(alignof(value_node), t.align);
 }
 
-template <class Node, class... Args>
+// Which values, and how hard to try.
+enum class way {
+  any,
+  small,          // it fits inside, and is its bytes
+  small_quickly,  // and besides: null where it takes more than a few steps
+};
+
+template <class Node, way w, class... Args>
 Node* make(const context& parent, const key_base& k, const value_type& t, Args... args) {
-  const bool inside = node_head::fits_inside(t.size, t.align);
-  Node* made = ::new (allocate(tree::of(parent), sizeof(Node), inside ? 0 : t.size, align_of(t)))
-      Node(parent, k, t, args...);
-  if (!inside) made->offset = static_cast<std::uint32_t>(extra_offset(sizeof(Node), align_of(t)));
+  const bool inside = w != way::any || node_head::fits_inside(t.size, t.align);
+  const std::size_t extra = inside ? 0 : t.size;
+  const std::size_t align = inside ? alignof(Node) : align_of(t);
+  void* const room = w == way::small_quickly ? pool::take_quickly(sizeof(Node))
+                                             : allocate(tree::of(parent), sizeof(Node), extra, align);
+  if (w == way::small_quickly && !room) return nullptr;
+  Node* made = ::new (room) Node(parent, k, t, args...);
+  if (!inside) made->offset = static_cast<std::uint32_t>(extra_offset(sizeof(Node), align));
+  if (w != way::any || (!t.destroy && align <= __STDCPP_DEFAULT_NEW_ALIGNMENT__))
+    made->set_plain(whole_size(sizeof(Node), extra, align));
   return made;
 }
 
@@ -152,20 +165,37 @@ value_node* laid_down(Node* v) noexcept {
   return v;
 }
 
+// The 8th, 16th ... of a run: one with an index.
+template <way w>
+value_node* make_eighth(const context& parent, const key_base& k, const value_type& t, std::uint64_t word,
+                        bool late) {
+  if (w == way::small_quickly) return nullptr;
+  if (late) return laid_down(make<late_indexed_value, w>(parent, k, t));
+  return laid_down(make<indexed_value, w>(parent, k, t, word, length));
+}
+
+template <way w>
 value_node* make_value(const context& parent, const key_base& k, const value_type& t) {
   const node* above = lookup_at(tree::of(parent));
-  const std::uint64_t bits = node_head::bits_of(k);
-  if (!above || above->what != kind::value)
-    return make<value_node>(parent, k, t, (above ? above->lookup : 0) | bits | node_head::all,
-                            std::size_t{1});
-  auto& last = static_cast<const value_node&>(*above);
-  const std::size_t position = last.position + std::size_t{1};
-  const std::uint64_t word = last.lookup | bits;
-  if (position > last_early) return laid_down(make<late_indexed_value>(parent, k, t));
-  if (is_late(last))
-    return make<late_value>(parent, k, t, word, position, static_cast<const late_value&>(last).last);
-  if (position == length) return laid_down(make<indexed_value>(parent, k, t, word, position));
-  return make<value_node>(parent, k, t, word, position);
+  std::uint64_t word = node_head::bits_of(k) | (above ? above->lookup : 0);
+  std::size_t position = 1;
+  if (!above || above->what != kind::value) {
+    word |= node_head::all;
+  } else {
+    auto& last = static_cast<const value_node&>(*above);
+    position += last.position;
+    if (is_late(last) && position <= last_early)
+      return make<late_value, w>(parent, k, t, word, position, static_cast<const late_value&>(last).last);
+    if (position == length || position > last_early)
+      return make_eighth<w>(parent, k, t, word, position > last_early);
+  }
+  return make<value_node, w>(parent, k, t, word, position);
+}
+
+// The value's handles count as one on its scope.
+context with_handle(value_node* v) noexcept {
+  if (cancel_node* within = node_of(v->within)) retain_handle(*within);
+  return tree::make(v, v->within);
 }
 
 }  // namespace
@@ -245,17 +275,36 @@ void destroy_value(value_node* v) noexcept {
 
 context with_value_of(const context& parent, const key_base& k, const value_type& type, const void* bytes,
                       std::source_location where) {
-  value_node* v = make_value(parent, k, type);
+  value_node* v = make_value<way::any>(parent, k, type);
   std::memcpy(v->storage(), bytes, type.size);
   track::made(*v, where);
-  // The value's handles count as one on its scope.
-  if (cancel_node* within = node_of(v->within)) retain_handle(*within);
-  return tree::make(v, v->within);
+  return with_handle(v);
+}
+
+[[gnu::noinline]] static context with_small_value_anyhow(const context& parent, const key_base& k,
+                                                         const value_type& type, std::uint32_t bytes,
+                                                         std::source_location where) {
+  value_node* v = make_value<way::small>(parent, k, type);
+  std::memcpy(v->small, &bytes, sizeof bytes);
+  track::made(*v, where);
+  return with_handle(v);
+}
+
+context with_small_value(const context& parent, const key_base& k, const value_type& type,
+                         std::uint32_t bytes, std::source_location where) {
+  const node* above = tree::of(parent);
+  value_node* v = nullptr;
+  if (track::surely_off() && !(above && above->is(node::own_memory)))
+    v = make_value<way::small_quickly>(parent, k, type);
+  if (!v) [[unlikely]]
+    return with_small_value_anyhow(parent, k, type, bytes, where);
+  std::memcpy(v->small, &bytes, sizeof bytes);
+  return with_handle(v);
 }
 
 // From here on everything comes from the node: the value's constructor may do anything, also with the parent's handle.
 value_slot::value_slot(const context& parent, const key_base& k, const value_type& type)
-    : node_(make_value(parent, k, type)) {
+    : node_(make_value<way::any>(parent, k, type)) {
   // The value's handles count as one on its scope.
   if (cancel_node* within = node_of(tree::scope_of(parent))) retain_handle(*within);
 }

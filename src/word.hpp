@@ -27,16 +27,18 @@ inline constexpr std::uint64_t hooks = 1U << 6;           // something was ever 
 inline constexpr std::uint64_t inherited = 1U << 7;       // the pointer is the ancestor that ended it
 inline constexpr std::uint64_t settled = 1U << 8;         // done, and everything below it is, too
 inline constexpr std::uint64_t merged = 1U << 9;          // a merge hangs somewhere below: see merge.cpp
-inline constexpr std::uint64_t flags = (1U << 10) - 1;
+inline constexpr std::uint64_t uncommon =
+    1U << 10;  // from birth: no with_cancel() that rides on its parent (L2)
+inline constexpr std::uint64_t flags = (1U << 11) - 1;
 
 static_assert((verdict & claimed) == 0 && closing == 1U << 3);
 
-// Addresses have 57 bits at most, and what we point to is aligned to 8: shifted by 7, none of it meets the flags.
+// A process's addresses have 56 bits at most, and what we point to is aligned to 8: shifted by 8, none of it meets the flags.
 inline std::uint64_t pointing(const void* p) noexcept {
-  return static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(p)) << 7;
+  return static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(p)) << 8;
 }
 inline void* pointer(std::uint64_t w) noexcept {
-  return reinterpret_cast<void*>(static_cast<std::uintptr_t>((w & ~flags) >> 7));
+  return reinterpret_cast<void*>(static_cast<std::uintptr_t>((w & ~flags) >> 8));
 }
 // A source_location is a pointer to what the compiler wrote down; {} is null.
 static_assert(sizeof(std::source_location) == sizeof(void*));

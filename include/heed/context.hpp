@@ -136,14 +136,17 @@ class HEED_API context {
  public:
   /// background(). Free.
   context() noexcept = default;
-  context(const context& other) noexcept : node_(other.node_), scope_(other.scope_) {
+  context(const context& other) noexcept : node_(apart(other.node_)), scope_(other.scope_) {
     if (node_) retain(node_);
   }
   /// Moving is free; a moved-from context is background().
   context(context&& other) noexcept
-      : node_(std::exchange(other.node_, nullptr)), scope_(std::exchange(other.scope_, &never_ending)) {}
+      : node_(apart(std::exchange(other.node_, nullptr))),
+        scope_(std::exchange(other.scope_, &never_ending)) {}
   context& operator=(context other) noexcept {
-    std::swap(node_, other.node_);
+    node_head* const mine = node_;
+    node_ = apart(other.node_);
+    other.node_ = mine;
     std::swap(scope_, other.scope_);
     return *this;
   }
@@ -236,6 +239,12 @@ class HEED_API context {
     if (w & scope::closing) [[unlikely]]
       scope_->close();
     return w & scope::verdict;
+  }
+  // Keeps a compiler from moving both words by one load of 16 bytes: right after two stores of 8, as with_*() just made
+  // them, that would wait until these have reached the cache.
+  static node_head* apart(node_head* n) noexcept {
+    asm("" : "+r"(n));
+    return n;
   }
   static void retain(node_head* n) noexcept;
   static void release(node_head* head) noexcept;
@@ -439,9 +448,11 @@ class HEED_API value_slot {
   node_head* node_;
 };
 
-/// with_value() of an object that is its bytes. Use with_value().
+/// with_value() of an object that is its bytes, and of one that node_head::fits_inside(). Use with_value().
 HEED_API context with_value_of(const context& parent, const key_base& k, const value_type& type,
                                const void* bytes, std::source_location where);
+HEED_API context with_small_value(const context& parent, const key_base& k, const value_type& type,
+                                  std::uint32_t bytes, std::source_location where);
 
 /// A child that carries a value: `value(k)` finds it there and below, until a nearer context with the same key
 /// hides it. The value is anything that makes a T; it is kept in place, in the context's one allocation, and
@@ -455,7 +466,14 @@ context with_value(const context& parent, const key<T>& k, V&& value,
   if constexpr (std::is_trivially_copyable_v<T> && std::is_trivially_constructible_v<T, V> &&
                 sizeof(T) <= 32) {
     const T made(std::forward<V>(value));
-    return with_value_of(parent, k, value_type_of<T>, std::addressof(made), where);
+    if constexpr (node_head::fits_inside(sizeof(T), alignof(T))) {
+      std::uint32_t bytes = 0;
+      std::char_traits<char>::copy(reinterpret_cast<char*>(&bytes),
+                                   reinterpret_cast<const char*>(std::addressof(made)), sizeof(T));
+      return with_small_value(parent, k, value_type_of<T>, bytes, where);
+    } else {
+      return with_value_of(parent, k, value_type_of<T>, std::addressof(made), where);
+    }
   } else {
     value_slot slot(parent, k, value_type_of<T>);
     ::new (slot.storage()) T(std::forward<V>(value));
