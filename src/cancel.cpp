@@ -87,15 +87,18 @@ std::uint64_t ended(std::uint64_t w, std::uint64_t verdict, std::uint64_t from) 
          ((w & word::has_fd) ? word::closing : 0);
 }
 
-// claimed -> done; without anything on its lists it is settled in the same step. The caller keeps the node.
-void publish(cancel_node& n, errc verdict, std::uint64_t from) noexcept {
+// claimed -> done; or live -> done, where `unless` has what stands against that: then it may be false, and nothing has changed.
+// Without anything on its lists it is settled in the same step. The caller keeps the node.
+bool publish(cancel_node& n, errc verdict, std::uint64_t from, std::uint64_t unless = 0) noexcept {
   std::uint64_t w = n.word.load(std::memory_order_relaxed);
   std::uint64_t after = 0;
   do {
+    if (w & unless) return false;
     after = ended(w, static_cast<std::uint64_t>(verdict), from) | ((w & word::hooks) ? 0 : word::settled);
     // release: I2 and I4; acquire: the fd of who set has_fd.
   } while (!n.word.compare_exchange_weak(w, after, std::memory_order_acq_rel, std::memory_order_relaxed));
   word::announce(n, w);
+  return true;
 }
 
 enum class turned {
@@ -151,6 +154,8 @@ class walk {
     }
     keep_found(root, first_);
   }
+  // Whether the root has no callbacks, and so gets none any more.
+  bool quiet_root() const noexcept { return quiet_root_; }
 
  private:
   void turn_below(cancel_node& n) noexcept {
@@ -177,9 +182,11 @@ class walk {
         turn_child(*c, lost);
       }
     }
-    // It is ours: off its parent's list. Not so the root, where another thread may write this.
-    if (&n != &root_)
+    if (&n == &root_) {
+      quiet_root_ = true;  // on its parent's list, so its `hung` may be written by others
+    } else {
       n.hung.store(n.hung.load(std::memory_order_relaxed) | node::no_callbacks, std::memory_order_relaxed);
+    }
     await_lost(lost);
     return true;
   }
@@ -299,6 +306,7 @@ class walk {
   cancel_node& root_;
   const std::uint64_t verdict_;
   const std::uint64_t from_root_;
+  bool quiet_root_ = false;
   cancel_node* first_ = nullptr;
   cancel_node* last_ = nullptr;
 };
@@ -314,14 +322,23 @@ struct emptied_chunks {
   chunk* first = nullptr;
 };
 
-// The first phase, for a claimed node, while that claim exists. From here on everything below it is done.
-void turn(cancel_node& n, errc verdict, std::uint64_t from, emptied_chunks& emptied) noexcept {
-  publish(n, verdict, from);
-  if (n.word.load(std::memory_order_relaxed) & word::settled) return;
+// What the second phase has to look after at the root: a walk has found no callbacks there, or may have.
+enum class callbacks : bool { none, perhaps };
+
+// The rest of the first phase, for a node that has just been given its verdict. From here on everything below it is done.
+callbacks settle(cancel_node& n, emptied_chunks& emptied) noexcept {
+  if (n.word.load(std::memory_order_relaxed) & word::settled) return callbacks::perhaps;
   const walk below(n, emptied.first);
   // release: who waits for it finds everything below done.
   const std::uint64_t before = n.word.fetch_or(word::settled, std::memory_order_release);
   if (before & word::waiters) word::wake_settled(n);
+  return below.quiet_root() ? callbacks::none : callbacks::perhaps;
+}
+
+// The first phase, for a claimed node, while that claim exists.
+callbacks turn(cancel_node& n, errc verdict, std::uint64_t from, emptied_chunks& emptied) noexcept {
+  static_cast<void>(publish(n, verdict, from));
+  return settle(n, emptied);
 }
 
 // The first phase of a deadline that has passed, whose cause and place are there since its birth.
@@ -335,12 +352,12 @@ node::outcome turn_deadline(cancel_node& n, claim::patience p) noexcept {
 }
 
 // The second phase.
-void finish(cancel_node& root) noexcept {
+void finish(cancel_node& root, callbacks its = callbacks::perhaps) noexcept {
   // relaxed: this thread, or the one that handed the rest of the work to it, wrote the word.
   const bool had_hooks = (root.word.load(std::memory_order_relaxed) & word::hooks) != 0;
   cancel_node* next = had_hooks ? take_found(root) : nullptr;
   disarm(root);
-  tree::run_callbacks(root);
+  if (its == callbacks::perhaps) tree::run_callbacks(root);
   while (next) {
     cancel_node& c = *std::exchange(next, next->next);
     if ((c.hung.load(std::memory_order_relaxed) & node::lost) == 0) {
@@ -411,16 +428,23 @@ bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location whe
   if (done != quick::no) return done == quick::won;
   const pin keep(n);
   bool won = false;
+  callbacks its = callbacks::perhaps;
   {
     emptied_chunks emptied;
-    const claim mine(n);
-    if (mine.won()) {
-      std::swap(n.cause, cause);  // I2; the old one goes when nobody waits for us any more (I5)
-      turn(n, verdict, from, emptied);
+    // Nothing to write, nor a lock to take (M2): no need to claim it first.
+    if (!cause && !n.is(node::own_cause) && publish(n, verdict, from, decided | word::merged)) {
+      its = settle(n, emptied);
       won = true;
+    } else {
+      const claim mine(n);
+      if (mine.won()) {
+        std::swap(n.cause, cause);  // I2; the old one goes when nobody waits for us any more (I5)
+        its = turn(n, verdict, from, emptied);
+        won = true;
+      }
     }
   }
-  won ? finish(n) : await_verdict(n);
+  won ? finish(n, its) : await_verdict(n);
   return won;
 }
 

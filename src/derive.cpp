@@ -62,7 +62,9 @@ root_node::root_node(scheduler* s, memory* m) noexcept : node(kind::root, nullpt
 }
 
 detached_node::detached_node(node* above) noexcept
-    : node(kind::detached, above, 1, lookup_past(lookup_at(above))) {}
+    : node(kind::detached, above, 1, lookup_past(lookup_at(above))) {
+  set_plain(sizeof(detached_node));
+}
 
 cancel_node::cancel_node() noexcept : node(kind::cancel, nullptr, 2, lookup_none) {}
 

@@ -149,19 +149,25 @@ static bool is_abandoned(const cancel_node& c) noexcept {
   return !above.own.children.load(std::memory_order_acquire).has_table() && above.own.lock.is_free();
 }
 
-// What most contexts are when a hold of theirs goes: plain values; or the last one's, on no list any more, and with nothing
-// unusual to them. True: that is done, and `next` is what a hold has to be dropped on now. False: nothing has changed.
+// What happens to most nodes when a hold goes: it was not the last one; or the node is a value that is its bytes; or it was made
+// by with_cancel(), is on no list any more, and there is nothing unusual to it. True: that is done, and `next` is what a hold
+// has to be dropped on now. False: nothing has changed.
 [[gnu::always_inline]] static inline bool dropped_quickly(node& n, node*& next) noexcept {
+  // acquire: L3.
+  std::uint32_t held = n.holds.load(std::memory_order_acquire);
+  if (held != 1) {
+    // release: as in drop_unless_last().
+    if (!n.holds.compare_exchange_strong(held, held - 1, std::memory_order_release,
+                                         std::memory_order_relaxed))
+      return false;
+    next = nullptr;
+    return true;
+  }
   if (n.is(node::plain)) {
-    auto& v = static_cast<value_node&>(n);
-    // acquire: L3. acq_rel: as in take_last().
-    const bool last =
-        n.holds.load(std::memory_order_acquire) == 1 || n.holds.fetch_sub(1, std::memory_order_acq_rel) == 1;
-    next = last ? v.parent : nullptr;
-    if (!last) return true;
-    const std::size_t size = v.block();
-    v.~value_node();
-    pool::give(&v, size);
+    const std::size_t size = n.block();
+    next = n.parent;
+    n.~node();
+    pool::give(&n, size);
     return true;
   }
   if (n.is(node::own_memory)) return false;
@@ -180,28 +186,25 @@ static bool is_abandoned(const cancel_node& c) noexcept {
   return true;
 }
 
-[[gnu::noinline]] static void drop_slowly(node* n) noexcept;
-
-void drop(node* n) noexcept {
-  if (track::surely_off()) {
-    while (n && dropped_quickly(*n, n)) {}  // I7: up in a loop
+// The same, whatever the node is: what a hold has to be dropped on now; null: nothing.
+[[gnu::noinline]] static node* dropped_slowly(node& n, merge_node*& half) noexcept {
+  bool owes = true;
+  if (n.what == kind::todo || !take_last(n, owes)) return nullptr;
+  node* const above = owes ? n.parent : nullptr;
+  if (n.what == kind::merge) {
+    drop_merge(static_cast<merge_node&>(n), half);
+  } else {
+    destroy(&n);
   }
-  if (n) drop_slowly(n);
+  return above;
 }
 
-static void drop_slowly(node* n) noexcept {
+[[gnu::noinline]] static void drop_slowly(node* n) noexcept {
   const bool quickly = track::surely_off();
   merge_node* half = nullptr;
-  bool owes = true;
   for (;;) {
-    while (n && n->what != kind::todo && take_last(*n, owes)) {  // I7: up in a loop
-      node* above = owes ? n->parent : nullptr;
-      if (n->what == kind::merge) {
-        drop_merge(*static_cast<merge_node*>(n), half);
-      } else {
-        destroy(n);
-      }
-      n = above;
+    while (n) {  // I7: up in a loop
+      n = dropped_slowly(*n, half);
       while (quickly && n && dropped_quickly(*n, n)) {}
     }
     if (!half) return;
@@ -209,6 +212,13 @@ static void drop_slowly(node* n) noexcept {
     n = m->second.parent;
     free_merge(m);
   }
+}
+
+void drop(node* n) noexcept {
+  if (track::surely_off()) {
+    while (n && dropped_quickly(*n, n)) {}  // I7
+  }
+  if (n) drop_slowly(n);
 }
 
 void taken_off(cancel_node& above, shard& s, const cancel_node& child) noexcept {
@@ -348,14 +358,28 @@ inline void free_plain(cancel_node& n) noexcept {
   free_plain(n);
 }
 
-[[gnu::noinline]] void release_plain(value_node& v) noexcept {
+// It is live, something was ever hung on it, and `before` is what there is in `handles`, with the last one.
+[[gnu::noinline]] void release_hooked(cancel_node& n, std::uint32_t before) noexcept {
+  if (before == 1) {
+    n.handles.store(0, std::memory_order_relaxed);  // nobody else has it in hand, nor a way to end it
+  } else {
+    // release/acquire: as in release_handle().
+    before = n.handles.fetch_sub(1, std::memory_order_acq_rel);
+  }
+  if (before == 1 ? abandon_single(n) : orphan_single(n)) return;
+  after_last_handle(n, before);
+}
+
+[[gnu::noinline]] void release_plain(node& n) noexcept {
   // acquire: what others did with their handles. release: as in release_handle().
-  if (v.handles.load(std::memory_order_acquire) != 1 &&
-      v.handles.fetch_sub(1, std::memory_order_acq_rel) != 1)
+  if (n.handles.load(std::memory_order_acquire) != 1 &&
+      n.handles.fetch_sub(1, std::memory_order_acq_rel) != 1)
     return;
-  v.handles.store(0, std::memory_order_relaxed);  // for who looks: nobody has it any more
-  if (cancel_node* within = node_of(v.within)) release_handle(within);
-  drop(&v);
+  n.handles.store(0, std::memory_order_relaxed);  // for who looks: nobody has it any more
+  if (n.what == kind::value) {
+    if (cancel_node* within = node_of(static_cast<value_node&>(n).within)) release_handle(within);
+  }
+  drop(&n);
 }
 
 // A deadline that has ended, and hangs nowhere: canceled before its time, as most are.
@@ -384,7 +408,8 @@ void context::release(node_head* head) noexcept {
     auto& n = static_cast<cancel_node&>(*any);
     constexpr std::uint64_t quiet = word::verdict | word::settled | word::inherited | word::uncommon;
     // In this order. acquire: what others did with their handles; from here on nothing new comes to hang there.
-    const bool last_handle = (n.handles.load(std::memory_order_acquire) & node::number) == 1;
+    const std::uint32_t handles = n.handles.load(std::memory_order_acquire);
+    const bool last_handle = (handles & node::number) == 1;
     // acquire: the walk that wrote `inherited` is through with it, or has pinned it before (L4).
     const std::uint64_t w = n.word.load(std::memory_order_acquire);
     // acquire: what others did with their holds (L3).
@@ -394,9 +419,11 @@ void context::release(node_head* head) noexcept {
       if (w & word::inherited) return free_and_drop(n, nullptr, n.parent);  // it has a hold there (L2)
       if (rides(n)) return release_hanging(n);
     }
+    if (last_handle && (w & word::flags & ~word::uncommon) == word::hooks) return release_hooked(n, handles);
+    return release_handle(&n);
   }
   if (any->what == kind::deadline) return release_deadline(static_cast<deadline_node&>(*any));
-  if (any->is(node::plain)) return release_plain(static_cast<value_node&>(*any));
+  if (any->is(node::plain)) return release_plain(*any);
   if (any->what != kind::todo) release_handle(any);
 }
 

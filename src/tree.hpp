@@ -103,7 +103,7 @@ struct node : node_head {
     armed = 8,          // deadline: its scheduler has been given its timer
     own_memory = 16,    // the root brought memory, and a pointer to that is in front of each block
     own_cause = 32,     // deadline: it was made with a cause
-    plain = 64,         // value: all that is to be done for its end is to give its block back to the pool
+    plain = 64,         // all that is to be done for its end is to give its block back to the pool
   };
   std::uint8_t traits;
   bool is(trait t) const noexcept { return (traits & t) != 0; }
@@ -111,12 +111,21 @@ struct node : node_head {
   void take_away(int t) noexcept { traits = static_cast<std::uint8_t>(traits & ~t); }
   // cancelable: the number of the shard of its parent scope that it was hung on, and whether it is there; `lost`: the
   // walk that took it off found that somebody else ends it; `no_callbacks`: that walk found none on it. relaxed: changed
-  // under that shard's lock, or by that walk. A plain value: how many words its block has.
+  // under that shard's lock, or by that walk. A plain node: how many words its block has.
   static constexpr std::uint8_t on_list = 1U << 7;
   static constexpr std::uint8_t lost = 1U << 6;
   static constexpr std::uint8_t no_callbacks = 1U << 5;
   static constexpr std::uint8_t shard_number = no_callbacks - 1;
   sync::atomic<std::uint8_t> hung{0};
+  // Makes it plain, with a block of so many bytes; unless it is too large, or in a root's own memory.
+  void set_plain(std::size_t block) noexcept {
+    const std::size_t words = block / sizeof(std::uint64_t);
+    if (words > UINT8_MAX || is(own_memory)) return;
+    give(plain);
+    hung.store(static_cast<std::uint8_t>(words), std::memory_order_relaxed);  // nobody else has it yet
+  }
+  // Of a plain one.
+  std::size_t block() const noexcept { return hung.load(std::memory_order_relaxed) * sizeof(std::uint64_t); }
   enum class outcome : std::uint8_t { open, won, lost };
   union {
     outcome firing = outcome::open;  // deadline: what its timer::turn() came to; for run()
@@ -470,8 +479,12 @@ class tree {
   static const scope* scope_of(const context& c) noexcept { return c.scope_; }
   // Takes over one handle.
   static context make(node* n, const scope* s) noexcept { return {n, s}; }
-  // release_handle(), quicker for most.
-  static void release(node& n) noexcept { context::release(&n); }
+  // release_handle(), quicker where it is the last.
+  static void release(node& n) noexcept {
+    // relaxed: only chooses.
+    if ((n.handles.load(std::memory_order_relaxed) & node::number) == 1) return context::release(&n);
+    release_handle(&n);
+  }
   // Takes over two handles.
   static cancelable make(cancel_node* n, std::source_location where) noexcept {
     return {context(n, n), cancel_func(n, where)};

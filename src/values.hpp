@@ -59,16 +59,6 @@ struct value_node : node {
              std::size_t place_in_run) noexcept;
   void* storage() const noexcept;
 
-  // All that is to be done for its end is to give its block back, of so many bytes. Not for a root's own memory.
-  void set_plain(std::size_t block) noexcept {
-    const std::size_t words = block / sizeof(std::uint64_t);
-    if (words > UINT8_MAX || is(own_memory)) return;
-    give(plain);
-    hung.store(static_cast<std::uint8_t>(words), std::memory_order_relaxed);  // nobody else has it yet
-  }
-  // Of a plain one.
-  std::size_t block() const noexcept { return hung.load(std::memory_order_relaxed) * sizeof(std::uint64_t); }
-
   // Where node leaves room, so that an int needs none of its own.
   union {
     std::uint32_t offset;  // of the value

@@ -19,26 +19,28 @@ namespace heed::inline v0::word {
 // Above the flags is a pointer, so that a verdict and where it came from are one store (I2): the place of the
 // cancel(), or, with `inherited`, the ancestor that was ended. While live: nothing; a deadline has its place there.
 inline constexpr std::uint64_t verdict = scope::verdict;  // 2 bits: 0 live, else the errc
-inline constexpr std::uint64_t claimed = 1U << 2;         // live to readers; the claimer writes the cause
-inline constexpr std::uint64_t closing = scope::closing;  // bit 3
-inline constexpr std::uint64_t has_fd = 1U << 4;          // cancel_node::fd is there
-inline constexpr std::uint64_t waiters = 1U << 5;         // somebody may be asleep on the word
-inline constexpr std::uint64_t hooks = 1U << 6;           // something was ever put on its lists
-inline constexpr std::uint64_t inherited = 1U << 7;       // the pointer is the ancestor that ended it
-inline constexpr std::uint64_t settled = 1U << 8;         // done, and everything below it is, too
-inline constexpr std::uint64_t merged = 1U << 9;          // a merge hangs somewhere below: see merge.cpp
+inline constexpr std::uint64_t closing = scope::closing;  // bit 2
+// Bits 3 to 7 stay 0: err() reads the lowest byte as a whole.
+inline constexpr std::uint64_t claimed = 1U << 8;     // live to readers; the claimer writes the cause
+inline constexpr std::uint64_t has_fd = 1U << 9;      // cancel_node::fd is there
+inline constexpr std::uint64_t waiters = 1U << 10;    // somebody may be asleep on the word
+inline constexpr std::uint64_t hooks = 1U << 11;      // something was ever put on its lists
+inline constexpr std::uint64_t inherited = 1U << 12;  // the pointer is the ancestor that ended it
+inline constexpr std::uint64_t settled = 1U << 13;    // done, and everything below it is, too
+inline constexpr std::uint64_t merged = 1U << 14;     // a merge hangs somewhere below: see merge.cpp
 inline constexpr std::uint64_t uncommon =
-    1U << 10;  // from birth: no with_cancel() that rides on its parent (L2)
-inline constexpr std::uint64_t flags = (1U << 11) - 1;
+    1U << 15;  // from birth: no with_cancel() that rides on its parent (L2)
+inline constexpr std::uint64_t flags = (1U << 16) - 1;
 
-static_assert((verdict & claimed) == 0 && closing == 1U << 3);
+static_assert(verdict == 0b11 && closing == 0b100);
 
-// A process's addresses have 56 bits at most, and what we point to is aligned to 8: shifted by 8, none of it meets the flags.
+// What we point to is aligned to 8, so shifted by 13 it does not meet the flags, and addresses of 51 bits fit. Linux gives a
+// process no higher ones, on x86-64 (47 bits) and aarch64 (48), unless it asks mmap(2) for one by a hint.
 inline std::uint64_t pointing(const void* p) noexcept {
-  return static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(p)) << 8;
+  return static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(p)) << 13;
 }
 inline void* pointer(std::uint64_t w) noexcept {
-  return reinterpret_cast<void*>(static_cast<std::uintptr_t>((w & ~flags) >> 8));
+  return reinterpret_cast<void*>(static_cast<std::uintptr_t>((w & ~flags) >> 13));
 }
 // A source_location is a pointer to what the compiler wrote down; {} is null.
 static_assert(sizeof(std::source_location) == sizeof(void*));

@@ -27,10 +27,11 @@ class tree;  // the library's side of these classes: src/tree.hpp
 struct cancel_node;
 struct value_type;
 
-// What err() reads: the one word that decides whether a context is done. Its bits are told in src/word.hpp.
+// What err() reads: the one word that decides whether a context is done. Its bits are told in src/word.hpp; the lowest byte has
+// these three, and nothing else.
 struct scope {
   static constexpr std::uint64_t verdict = 0b0011;  // 0 live, else the errc
-  static constexpr std::uint64_t closing = 0b1000;  // done, but its done_fd() is not readable yet
+  static constexpr std::uint64_t closing = 0b0100;  // done, but its done_fd() is not readable yet
   sync::atomic<std::uint64_t> word{0};
   // Makes the fd readable when the word was seen with `closing`. Signal-safe, never waits.
   [[gnu::cold]] HEED_API void close() const noexcept;
@@ -161,9 +162,11 @@ class HEED_API context {
   /// in every other form (waiters, done_fd(), callbacks). Lock-free, async-signal-safe. The promise of Go's
   /// `Context.Err`, and of its Done channel, which can lag behind Err there.
   std::error_code err() const noexcept {
-    const std::uint64_t verdict = ask();
-    if (verdict == 0) return {};
-    return {static_cast<int>(verdict), category()};
+    const std::uint64_t b = ask();
+    if (b == 0) return {};
+    // 1 or 2 by its last bit, so that a compiler sees that this is not 0.
+    static_assert(static_cast<int>(errc::canceled) == 1 && static_cast<int>(errc::deadline_exceeded) == 2);
+    return {static_cast<int>(2 - (b & 1)), category()};
   }
   /// `bool(err())`, for loops: `while (!ctx.done()) ...`. The same load, the same promises.
   bool done() const noexcept { return ask() != 0; }
@@ -232,13 +235,14 @@ class HEED_API context {
   friend class stop_token;
   // Takes over one count on the handle.
   context(node_head* n, const scope* s) noexcept : node_(n), scope_(s) {}
-  // The verdict. The rare case is asked for first: then a live and a canceled context cost the same, and who only counts or
-  // stores the answer has one branch, which is never taken.
+  // 0: live; else the verdict, and perhaps `closing`. The rare case is asked for first: then a live and a canceled context cost
+  // the same, and who only counts or stores the answer has one branch, which is never taken. A byte, since compilers compare
+  // that as it is, where two bits of a word are first cut out.
   std::uint64_t ask() const noexcept {
-    const std::uint64_t w = scope_->word.load(std::memory_order_acquire);
-    if (w & scope::closing) [[unlikely]]
+    const auto b = static_cast<std::uint8_t>(scope_->word.load(std::memory_order_acquire));
+    if (b > scope::verdict) [[unlikely]]
       scope_->close();
-    return w & scope::verdict;
+    return b;
   }
   // Keeps a compiler from moving both words by one load of 16 bytes: right after two stores of 8, as with_*() just made
   // them, that would wait until these have reached the cache.
