@@ -343,7 +343,7 @@ inline void free_plain(cancel_node& n) noexcept {
   shard& s = shard_of(above, number_of(n));
   if (!s.lock.try_lock()) return release_handle(&n);
   // acquire: what was done by who pinned it, under this lock (L3).
-  if (!is_shard_of(s, above) || !hangs(n) || n.holds.load(std::memory_order_acquire) != 1) {
+  if (!is_shard_of(s, above) || !hangs(n, false) || n.holds.load(std::memory_order_acquire) != 1) {
     s.lock.unlock();
     return release_handle(&n);
   }

@@ -332,9 +332,12 @@ inline void make_orphan(cancel_node& n, shard& s) noexcept HEED_REQUIRES(s.lock)
 }
 // Whether it is on its parent's list, the lock of which is held. What a walk took off may still say so (L4); a merge is on the
 // lists of two.
-inline bool hangs(const cancel_node& n) noexcept {
+inline bool hangs(const cancel_node& n, bool is_merge) noexcept {
   if ((n.hung.load(std::memory_order_relaxed) & node::on_list) == 0) return false;
-  return n.what >= kind::merge || (n.word.load(std::memory_order_relaxed) & word::inherited) == 0;
+  return is_merge || (n.word.load(std::memory_order_relaxed) & word::inherited) == 0;
+}
+inline bool hangs(const cancel_node& n) noexcept {
+  return hangs(n, n.what >= kind::merge);
 }
 // What becomes of a node that leaves: it goes on; it is gone; it is gone if nobody has pinned it.
 enum class fate : std::uint8_t { stays, gone, gone_if_alone };
