@@ -287,6 +287,9 @@ void join() {
 void settle() {
   fibers[0].is = state::settling;
   reschedule();
+  for (unsigned t = 1; t < threads; ++t) {
+    if (fibers[t].daemon && fibers[t].is != state::none) seen(t);
+  }
 }
 
 std::int64_t time_now() {

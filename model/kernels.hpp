@@ -15,6 +15,10 @@ std::vector<kernel> life_kernels();      // kernels_life.cpp
 std::vector<kernel> callback_kernels();  // kernels_callback.cpp
 std::vector<kernel> time_kernels();      // kernels_time.cpp
 std::vector<kernel> wait_kernels();      // kernels_wait.cpp
+std::vector<kernel> merge_kernels();     // kernels_merge.cpp
+std::vector<kernel> shard_kernels();     // kernels_shard.cpp
+std::vector<kernel> see_kernels();       // kernels_see.cpp
+std::vector<kernel> thread_kernels();    // kernels_thread.cpp
 std::vector<kernel> broken_kernels();    // broken.cpp: not among those above
 
 }  // namespace model

@@ -24,8 +24,8 @@ int own_allocations = 0;
 
 namespace {
 
-constexpr std::size_t most_atomics = 1024;
-constexpr std::uint16_t kept = 4;  // values of an atomic that may still be read
+constexpr std::size_t most_atomics = 2048;  // a timer wheel has 512
+constexpr std::uint16_t kept = 4;           // values of an atomic that may still be read
 
 struct view {
   std::array<std::uint32_t, threads> clock;
@@ -372,8 +372,11 @@ void born(unsigned t) {
   ++alive;
 }
 
-void joined(unsigned t) {
+void seen(unsigned t) {
   join_into(views[current], views[t]);
+}
+void joined(unsigned t) {
+  seen(t);
   --alive;
 }
 

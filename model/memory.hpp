@@ -33,6 +33,7 @@ void start_memory();
 void end_memory();      // fails where something is still allocated
 void born(unsigned t);  // by the current thread
 void joined(unsigned t);
+void seen(unsigned t);                 // what it did so far comes before what the current thread does now
 std::uint32_t newest(const void* at);  // what the operating system sees
 // Threads are interrupted where they touch what others touch, too. Which places these are is found on the way.
 void forget_shared();

@@ -32,7 +32,14 @@ void reset_events() {
   events[0].open = events[1].open = events[1].readable = true;
 }
 
+static bool threads_refused = false;
+
+void refuse_threads(bool refuse) {
+  threads_refused = refuse;
+}
+
 void fresh_process() {
+  threads_refused = false;
   ::new (&heed::only_process_scheduler.value) heed::process_scheduler;
 }
 
@@ -104,7 +111,7 @@ void write_error(const char* text, std::size_t size) noexcept {
   model::fail("heed says: " + std::string(text, size));
 }
 int start_thread(void (*body)()) noexcept {
-  return model::spawn_daemon(body) ? 0 : EAGAIN;
+  return !model::threads_refused && model::spawn_daemon(body) ? 0 : EAGAIN;
 }
 bool at_thread_exit(void (*)()) noexcept {
   return false;

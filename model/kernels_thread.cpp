@@ -1,0 +1,253 @@
+// The threads that heed starts itself: the one that keeps time (T1 to T5), and the executor's (X1 to X3).
+#include "engine.hpp"
+#include "kernels.hpp"
+#include "os_model.hpp"
+
+#include <heed/group.hpp>
+#include <heed/heed.hpp>
+#include <heed/wait.hpp>
+
+#include <memory>
+#include <optional>
+
+namespace model {
+namespace {
+
+using heed::background;
+using heed::cancelable;
+using heed::errc;
+using namespace std::chrono_literals;
+constexpr std::int64_t second = 1'000'000'000;
+
+// T4: it is armed while the thread starts, looks, and goes to sleep.
+void armed_and_waited_for() {
+  fresh_process();
+  spawn([&] {
+    auto [ctx, cancel] = heed::with_timeout(background(), 1s);
+    ctx.wait();
+    check(ctx.err() == errc::deadline_exceeded, "it has passed");
+  });
+  join();
+}
+
+// The second comes first: its arming rings, and the thread sleeps less.
+void earlier_one_rings() {
+  fresh_process();
+  auto later = heed::with_timeout(background(), 3s);
+  settle();  // the thread sleeps until then
+  std::optional<cancelable> earlier;
+  spawn([&] { earlier.emplace(heed::with_timeout(background(), 1s)); });
+  join();
+  earlier->ctx.wait();
+  check(!later.ctx.done(), "it was not woken by the later one");
+}
+
+void armed_by_two() {
+  fresh_process();
+  for (int i = 0; i < 2; ++i) {
+    spawn([&] {
+      auto [ctx, cancel] = heed::with_timeout(background(), 1s);
+      ctx.wait();
+      check(ctx.err() == errc::deadline_exceeded, "it has passed");
+    });
+  }
+  join();
+}
+
+// I8: never early. Time passes at any moment.
+void fires_at_its_time() {
+  fresh_process();
+  auto [ctx, cancel] = heed::with_timeout(background(), 2s);
+  const auto when = *ctx.deadline();
+  spawn([&] { advance(second); });
+  spawn([&] {
+    if (ctx.done()) check(heed::clock::now() >= when, "early");
+  });
+  spawn([&] { advance(second); });
+  join();
+  settle();
+  check(ctx.done(), "late");
+}
+
+void canceled_while_it_fires() {
+  fresh_process();
+  auto [ctx, cancel] = heed::with_timeout(background(), 1s);
+  bool won = false;
+  spawn([&, c = cancel.share()] { won = c(); });
+  spawn([&] { advance(second); });
+  join();
+  settle();
+  check(ctx.err() == (won ? errc::canceled : errc::deadline_exceeded), "one verdict");
+}
+
+void canceled_with_cause_while_it_fires() {
+  fresh_process();
+  auto [ctx, cancel] = heed::with_timeout(background(), 1s, "late");
+  bool won = false;
+  spawn([&, c = cancel.share()] { won = c("own"); });
+  spawn([&] { advance(second); });
+  join();
+  settle();
+  check(ctx.cause().message() == (won ? "own" : "late"), "its cause");
+}
+
+// T2: who disarms a timer that was popped just now.
+void dropped_while_it_fires() {
+  fresh_process();
+  auto made = std::make_unique<cancelable>(heed::with_timeout(background(), 1s));
+  made->cancel.release();
+  heed::context other = made->ctx;
+  spawn([&] { made.reset(); });
+  spawn([o = std::move(other)]() mutable { o = heed::context(); });
+  spawn([&] { advance(second); });
+  join();
+  settle();
+}
+
+// Something hangs on it: its end goes on in the executor.
+void fires_with_callback() {
+  fresh_process();
+  auto made = std::make_unique<cancelable>(heed::with_timeout(background(), 1s));
+  auto child = std::make_unique<cancelable>(heed::with_cancel(made->ctx));
+  int runs = 0;
+  auto registered =
+      std::make_unique<heed::cancel_callback<std::function<void()>>>(child->ctx, [&] { ++runs; });
+  spawn([&] { advance(second); });
+  spawn([&] {
+    child->ctx.wait();
+    registered.reset();
+    child.reset();
+    made.reset();
+  });
+  join();
+  settle();
+  check(runs <= 1, "it ran once at most");
+}
+
+void parent_ends_while_it_fires() {
+  fresh_process();
+  auto parent = heed::with_cancel(background());
+  auto child = heed::with_timeout(parent.ctx, 1s);
+  auto below = heed::with_cancel(child.ctx);
+  spawn([&, c = parent.cancel.share()] {
+    c();
+    check(child.ctx.done() && below.ctx.done(), "I3");
+  });
+  spawn([&] { advance(second); });
+  join();
+  settle();
+  check(below.ctx.err() == child.ctx.err(), "the child's verdict below");
+}
+
+void born_late() {
+  fresh_process();
+  std::optional<cancelable> made;
+  spawn([&] { made.emplace(heed::with_timeout(background(), 0s, "late")); });
+  join();
+  spawn([&] { check(made->ctx.cause().message() == "late", "its cause"); });
+  spawn([&] { made->cancel(); });
+  join();
+}
+
+// No thread to be had: the call says so, and nothing is left of it.
+void no_thread() {
+  fresh_process();
+  refuse_threads(true);
+  auto parent = heed::with_cancel(background());
+  int refused = 0;
+  try {
+    static_cast<void>(heed::with_timeout(parent.ctx, 1s));
+  } catch (const std::system_error&) {
+    ++refused;
+  }
+  try {
+    static_cast<void>(heed::after_func(parent.ctx, [] {}));
+  } catch (const std::system_error&) {
+    ++refused;
+  }
+  check(refused == 2, "both are refused");
+  refuse_threads(false);
+  auto later = heed::with_timeout(parent.ctx, 1s);
+  later.ctx.wait();
+}
+
+void function_runs() {
+  fresh_process();
+  auto [ctx, cancel] = heed::with_cancel(background());
+  auto runs = std::make_unique<int>(0);
+  bool stopped = false;
+  auto stop = heed::after_func(ctx, [&] { ++*runs; });
+  spawn([&, c = cancel.share()] { c(); });
+  spawn([&] { stopped = stop(); });
+  join();
+  settle();
+  check(*runs == (stopped ? 0 : 1), "it ran, or was stopped");
+}
+
+// X1: what is posted while the thread goes to rest is not slept through.
+void functions_in_turn() {
+  fresh_process();
+  heed::sync::atomic<int> runs{0};
+  for (int i = 0; i < 2; ++i) {
+    spawn([&] {
+      auto [ctx, cancel] = heed::with_cancel(background());
+      heed::after_func(ctx, [&] { runs.fetch_add(1, std::memory_order_relaxed); });
+      cancel();
+    });
+  }
+  join();
+  settle();
+  check(runs.load(std::memory_order_relaxed) == 2, "both ran");
+}
+
+// X2: a function that blocks holds back none that comes later.
+void function_that_waits_for_another() {
+  fresh_process();
+  auto first = heed::with_cancel(background());
+  auto second_one = heed::with_cancel(background());
+  heed::after_func(first.ctx, [&] { second_one.ctx.wait(); });
+  heed::after_func(first.ctx, [&, c = second_one.cancel.share()] { c(); });
+  spawn([&, c = first.cancel.share()] { c(); });
+  join();
+  settle();
+  check(second_one.ctx.done(), "both ran");
+}
+
+// Its thread goes away after a while, but for the last; then it comes again.
+void thread_rests() {
+  fresh_process();
+  for (int i = 0; i < 2; ++i) {
+    auto [ctx, cancel] = heed::with_cancel(background());
+    int runs = 0;
+    heed::after_func(ctx, [&] { ++runs; });
+    spawn([&, c = cancel.share()] { c(); });
+    spawn([&] { advance(second); });
+    join();
+    settle();
+    check(runs == 1, "it ran");
+  }
+}
+
+}  // namespace
+
+std::vector<kernel> thread_kernels() {
+  return {
+      {"timekeeper.waited_for", armed_and_waited_for},
+      {"timekeeper.earlier_rings", earlier_one_rings},
+      {"timekeeper.two_arm", armed_by_two},
+      {"timekeeper.at_its_time", fires_at_its_time},
+      {"timekeeper.canceled", canceled_while_it_fires},
+      {"timekeeper.canceled_with_cause", canceled_with_cause_while_it_fires},
+      {"timekeeper.dropped", dropped_while_it_fires},
+      {"timekeeper.callback", fires_with_callback},
+      {"timekeeper.parent_ends", parent_ends_while_it_fires},
+      {"timekeeper.born_late", born_late},
+      {"executor.no_thread", no_thread},
+      {"executor.function", function_runs},
+      {"executor.in_turn", functions_in_turn},
+      {"executor.one_waits", function_that_waits_for_another},
+      {"executor.rests", thread_rests},
+  };
+}
+
+}  // namespace model
