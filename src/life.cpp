@@ -75,8 +75,9 @@ bool take_last(node& n, bool& owes) noexcept {
   if ((!has_word || found_by_lock) && n.holds.load(std::memory_order_acquire) == 1) {
     if (!has_word) return true;
     auto& c = static_cast<cancel_node&>(n);
-    // relaxed: whoever wrote a verdict has disarmed it, before it let go of the node.
-    if ((c.word.load(std::memory_order_relaxed) & word::verdict) == 0) disarm(c);
+    // acquire: whoever wrote a verdict has disarmed it, or is its timer, which has pinned it before; so the holds that are
+    // looked at next are not older than that.
+    if ((c.word.load(std::memory_order_acquire) & word::verdict) == 0) disarm(c);
     if (c.parent) owes = leave(c, fate::gone_if_alone);
     if (n.holds.load(std::memory_order_acquire) == 1) return true;
     owes = true;
