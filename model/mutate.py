@@ -151,10 +151,11 @@ def guards():
     for line in (ROOT / "model/guards.txt").read_text().splitlines():
         if not line or line.startswith("#"):
             continue
-        path, old, new = line.split(" => ")
+        path, old, new = (line + " ").split(" => ")
         text = (ROOT / path).read_text()
         if text.count(old) != 1:
             sys.exit(f"guards.txt: stands {text.count(old)} times in {path}: {old}")
+        new = new.rstrip()
         place = text.count("\n", 0, text.index(old)) + 1
         yield f"{path}:{place} `{old}` -> `{new}`", path, text.replace(old, new)
 
