@@ -19,6 +19,7 @@ std::vector<kernel> merge_kernels();     // kernels_merge.cpp
 std::vector<kernel> shard_kernels();     // kernels_shard.cpp
 std::vector<kernel> see_kernels();       // kernels_see.cpp
 std::vector<kernel> thread_kernels();    // kernels_thread.cpp
+std::vector<kernel> task_kernels();      // kernels_task.cpp
 std::vector<kernel> broken_kernels();    // broken.cpp: not among those above
 
 }  // namespace model

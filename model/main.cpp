@@ -4,6 +4,8 @@
 #include "mutants.hpp"
 #include "os_model.hpp"
 
+#include <sys/single_threaded.h>
+
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -30,6 +32,7 @@ void usage(const char* program) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  __libc_single_threaded = 0;  // or std::shared_ptr counts without atomics
   std::string only, replay;
   model::settings how;
   std::uint64_t at_random = 8'000;

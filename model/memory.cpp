@@ -12,8 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
-#include <unordered_map>
-#include <unordered_set>
+#include <utility>
 #include <vector>
 
 namespace model {
@@ -79,8 +78,30 @@ std::size_t live = 0;
 std::array<view, threads> views;
 view strongest;  // what all seq_cst operations have seen
 std::vector<location> locations(most_atomics);
-std::unordered_map<const void*, std::uint16_t> known;
-std::unordered_set<const void*> shared;
+
+// What is known of an address: which location it is in this execution, and whether threads share it. A table of our own, as
+// every step looks here, and nothing is to be taken out when an execution ends.
+struct entry {
+  const void* at = nullptr;
+  std::uint32_t execution = 0;
+  std::uint16_t number = 0;
+  bool shared = false;
+};
+constexpr std::size_t entries = 1 << 15;
+std::vector<entry> table(entries);
+std::uint32_t execution = 1;
+
+entry& entry_of(const void* at) {
+  std::size_t i = (reinterpret_cast<std::uintptr_t>(at) >> 1) * 0x9E3779B97F4A7C15U >> (64 - 15);
+  for (std::size_t tries = 0; tries < entries; ++tries, i = (i + 1) % entries) {
+    if (table[i].at == at) return table[i];
+    if (table[i].at) continue;
+    table[i].at = at;
+    return table[i];
+  }
+  fail("the kernel has too many addresses");
+}
+
 bool more_shared = false;
 unsigned alive = 0;  // threads besides 0
 
@@ -133,7 +154,8 @@ void atomically(const void* p, std::size_t size) {
 }
 
 location& find(const void* at, std::size_t size) {
-  if (const auto it = known.find(at); it != known.end()) return locations[it->second];
+  entry& e = entry_of(at);
+  if (e.execution == execution) return locations[e.number];
   if (atomics == most_atomics) fail("the kernel has too many atomics");
   const own_memory guard;
   location& l = locations[atomics];
@@ -148,8 +170,8 @@ location& find(const void* at, std::size_t size) {
   first.released = false;
   for (view& v : views) v.seen[atomics] = 0;
   strongest.seen[atomics] = 0;
-  known.emplace(at, atomics);
-  ++atomics;
+  e.execution = execution;
+  e.number = atomics++;
   return l;
 }
 
@@ -159,11 +181,9 @@ location& step(const void* at, std::size_t size) {
   count_step();
   if (alive > 0) {
     l.touched_by = static_cast<unsigned char>(l.touched_by | 1U << current);
-    if ((l.touched_by & (l.touched_by - 1)) != 0) {
-      const own_memory guard;
-      if (shared.insert(at).second) more_shared = true;
-    }
-    if (replays() || shared.count(at) != 0) yield();
+    entry& e = entry_of(at);
+    if ((l.touched_by & (l.touched_by - 1)) != 0 && !std::exchange(e.shared, true)) more_shared = true;
+    if (replays() || e.shared) yield();
   }
   ++views[current].clock[current];
   return l;
@@ -338,8 +358,8 @@ void look(const void* on) {
 }
 
 std::uint32_t newest(const void* at) {
-  if (const auto it = known.find(at); it != known.end() && locations[it->second].size != 0) {
-    location& l = locations[it->second];
+  if (const entry& e = entry_of(at); e.execution == execution && locations[e.number].size != 0) {
+    location& l = locations[e.number];
     return static_cast<std::uint32_t>(l.value(l.count - 1).value);
   }
   std::uint32_t v = 0;
@@ -356,7 +376,7 @@ void start_memory() {
   }
   strongest.clock.fill(0);
   atomics = 0;
-  known.clear();
+  ++execution;
   live = 0;
   alive = 0;
 }
@@ -381,7 +401,7 @@ void joined(unsigned t) {
 }
 
 void forget_shared() {
-  shared.clear();
+  table.assign(entries, {});
   more_shared = false;
 }
 
@@ -485,6 +505,13 @@ void __tsan_vptr_read(void** p) {
 int __tsan_atomic32_fetch_add(volatile int* p, int v, int) {
   return static_cast<int>(model::modify(const_cast<int*>(p), sizeof v, model::change::add,
                                         static_cast<std::uint32_t>(v), std::memory_order_acq_rel));
+}
+// Both counts of a std::shared_ptr at once, for who has the only reference: nobody else changes them then.
+long long __tsan_atomic64_load(const volatile long long* p, int) {
+  const auto* counts = const_cast<const int*>(reinterpret_cast<const volatile int*>(p));
+  const std::uint64_t uses = model::load(counts, sizeof *counts, std::memory_order_acquire);
+  return static_cast<long long>(model::load(counts + 1, sizeof *counts, std::memory_order_acquire) << 32 |
+                                uses);
 }
 char __tsan_atomic8_load(const volatile char* p, int) {
   return *p;

@@ -65,9 +65,10 @@ def instrument(tree):
 
 
 def compile_one(tree, source, output):
-    flags = ["-std=c++20", "-O1", "-w", f"-I{tree}/include", f'-DHEED_ATOMICS="{tree}/model/atomics.hpp"', "-DHEED_POOL_OFF",
+    explored = source.parent.name != "model" or source.stem not in ENGINE
+    flags = ["-std=c++20", "-O1" if explored else "-O3", "-w", f"-I{tree}/include", f'-DHEED_ATOMICS="{tree}/model/atomics.hpp"', "-DHEED_POOL_OFF",
              "-DHEED_MODEL"]
-    if source.parent.name != "model" or source.stem not in ENGINE:
+    if explored:
         flags.append("-fsanitize=thread")
     return subprocess.run([*COMPILER, *flags, "-c", source, "-o", output], capture_output=True).returncode
 
