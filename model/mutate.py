@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Breaks the library in one place at a time and sees whether the model checker notices.
 
-mutate.py [--only REGEX] [--jobs N] [--seconds S] [--list]
+mutate.py [--only REGEX] [--since REPORT] [--jobs N] [--seconds S] [--list]
 
 Orders: every memory order that is not relaxed is weakened, one at a time (acquire and release to relaxed, acq_rel to each half and
 to relaxed, seq_cst to acq_rel). They are all in one program: in a copy of the sources each order asks at run time what it is to
@@ -10,7 +10,7 @@ Guards: each line of guards.txt is replaced, the files that see it are compiled,
 
 A mutant goes through the kernels quickly first; if none notices, each gets up to S seconds, with three preemptions and two old
 values. `killed` names the kernel that failed; `compiler` means that it does not compile, `elsewhere` that no kernel comes there;
-`survived` wants an explanation. Run it from anywhere: it works on a copy.
+`survived` wants an explanation. --since leaves out what was killed in an earlier report and stands as it stood. Run it from anywhere: it works on a copy.
 """
 import argparse
 import concurrent.futures
@@ -161,6 +161,15 @@ def guards():
         yield f"{path}:{place} `{old}` -> `{new}`", path, text.replace(old, new)
 
 
+def without_line(what):
+    return re.sub(r":\d+ ", " ", what, count=1)
+
+
+def killed_in(report):
+    rows = [line.split("\t") for line in report.read_text().splitlines() if "\t" in line]
+    return {without_line(what) for what, outcome in rows if outcome.startswith("killed")}
+
+
 def copy(tree):
     shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns("build", ".git", "docs", "corpus"))
     return tree
@@ -169,29 +178,33 @@ def copy(tree):
 def main():
     options = argparse.ArgumentParser()
     options.add_argument("--only", default="")
+    options.add_argument("--since", type=pathlib.Path)
     options.add_argument("--jobs", type=int, default=os.cpu_count())
     options.add_argument("--seconds", type=float, default=2)
     options.add_argument("--list", action="store_true")
     options = options.parse_args()
+    known = killed_in(options.since) if options.since else set()
+    wanted = lambda m: re.search(options.only, m[0]) and without_line(m[0]) not in known
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         asking = copy(folder / "asking")
         orders = [(f"{site.place} {site.order} -> {weaker} `{site.line}`", site, weaker)
                   for site in instrument(asking) for weaker in WEAKER[site.order]]
-        orders = [m for m in orders if re.search(options.only, m[0])]
-        replaced = [m for m in guards() if re.search(options.only, m[0])]
+        orders = list(filter(wanted, orders))
+        replaced = list(filter(wanted, guards()))
         if options.list:
             print("\n".join(m[0] for m in replaced + orders))
             return
         base = copy(folder / "base")
-        build(base, folder / "objects", options.jobs)
+        if replaced:
+            build(base, folder / "objects", options.jobs)
         program = build(asking, folder / "asking_objects", options.jobs)
         kernels = kernels_of(program)
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-            jobs = [(what, pool.submit(judge_guard, folder, base, folder / "objects", i, path, text, list(kernels), options.seconds))
-                    for i, (what, path, text) in enumerate(replaced)]
-            jobs += [(what, pool.submit(judge_order, program, kernels, site, weaker, options.seconds))
-                     for what, site, weaker in orders]
+            jobs = [(what, pool.submit(judge_order, program, kernels, site, weaker, options.seconds))
+                    for what, site, weaker in orders]
+            jobs += [(what, pool.submit(judge_guard, folder, base, folder / "objects", i, path, text, list(kernels), options.seconds))
+                     for i, (what, path, text) in enumerate(replaced)]
             outcomes = []
             for what, job in jobs:
                 outcomes.append(job.result())

@@ -13,23 +13,25 @@
 namespace model {
 
 namespace {
+// write(2) and poll(2) on a descriptor order what comes before the one and after the other, and no more: who polls may find it
+// as it was, unless something else has told of the write.
 struct event {
   bool open = false;
-  bool readable = false;
+  heed::sync::atomic<std::uint32_t> readable{0};
 };
 std::array<event, 64> events;  // 0: the one that never is readable, 1: the one that always is
 std::array<char, 8> identities;
 }  // namespace
 
 bool readable(int fd) {
-  system_call(&events[static_cast<std::size_t>(fd)]);
-  if (!events[static_cast<std::size_t>(fd)].open) fail("a closed descriptor is used");
-  return events[static_cast<std::size_t>(fd)].readable;
+  const event& e = events[static_cast<std::size_t>(fd)];
+  if (!e.open) fail("a closed descriptor is used");
+  return e.readable.load(std::memory_order_acquire) != 0;
 }
 
 void reset_events() {
-  events.fill({});
-  events[0].open = events[1].open = events[1].readable = true;
+  for (event& e : events) e.open = false;
+  events[0].open = events[1].open = true;
 }
 
 static bool threads_refused = false;
@@ -75,7 +77,8 @@ void wake(const sync::atomic<std::uint32_t>& word, int how_many, std::uint32_t k
 int make_event() {
   for (std::size_t i = 2; i < events.size(); ++i) {
     if (events[i].open) continue;
-    events[i] = {true, false};
+    events[i].open = true;
+    events[i].readable.store(0, std::memory_order_relaxed);
     return static_cast<int>(i);
   }
   model::fail("too many descriptors");
@@ -84,15 +87,15 @@ int never_event() {
   return 0;
 }
 void signal_event(int fd) noexcept {
-  model::system_call(&events[static_cast<std::size_t>(fd)]);
-  if (!events[static_cast<std::size_t>(fd)].open) model::fail("a closed descriptor is signaled");
-  events[static_cast<std::size_t>(fd)].readable = true;
+  model::event& e = events[static_cast<std::size_t>(fd)];
+  if (!e.open) model::fail("a closed descriptor is signaled");
+  e.readable.fetch_or(1, std::memory_order_release);
 }
 void divert_event(int fd) noexcept {
   signal_event(fd);
 }
 void renew_event(int fd) {
-  events[static_cast<std::size_t>(fd)].readable = false;
+  events[static_cast<std::size_t>(fd)].readable.store(0, std::memory_order_release);
 }
 void close_event(int fd) noexcept {
   model::system_call(&events[static_cast<std::size_t>(fd)]);
