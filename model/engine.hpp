@@ -44,7 +44,7 @@ unsigned this_thread() noexcept;
 struct settings {
   int preemptions = 2;          // how often a thread that could go on is interrupted
   int stale_reads = 1;          // how often a load gives something else than the newest value
-  std::uint64_t most = 20'000;  // executions
+  std::uint64_t most = 10'000;  // executions
   double seconds = 0;           // not 0: no longer than so
   bool random = false;
   std::uint64_t seed = 1;

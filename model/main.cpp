@@ -35,7 +35,7 @@ int main(int argc, char** argv) {
   __libc_single_threaded = 0;  // or std::shared_ptr counts without atomics
   std::string only, replay;
   model::settings how;
-  std::uint64_t at_random = 8'000;
+  std::uint64_t at_random = 4'000;
   how.seed = std::random_device()();
   if (const char* given = std::getenv("HEED_TEST_SEED")) how.seed = std::strtoull(given, nullptr, 10);
   bool list = false, sites = false;
