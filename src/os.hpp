@@ -24,8 +24,8 @@ void wake(const sync::atomic<std::uint32_t>& word, int how_many, std::uint32_t k
 
 // A descriptor for poll: not readable until signal_event(). Throws std::system_error.
 int make_event();
-// The one descriptor of the process that is never readable, and the one that always is. Made by make_event()
-// at the latest; never closed. never_event() throws std::system_error.
+// The one descriptor of the process that is never readable; never closed. Throws std::system_error. (The one that always is
+// belongs to divert_event(). make_event() makes it at the latest, and it is closed where the library is unloaded.)
 int never_event();
 // Makes it readable, for good. Signal-safe; keeps errno; repeating it is harmless.
 void signal_event(int fd) noexcept;

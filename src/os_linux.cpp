@@ -63,7 +63,20 @@ int process_wide(sync::atomic<int>& slot, unsigned count) {
 }
 
 constinit sync::atomic<int> never_fd{-1};
-constinit sync::atomic<int> ready_fd{-1};
+constinit sync::atomic<int> ready_fd{-1};  // nobody outside has it: divert_event() gives copies
+
+void make_ready_event() {
+  process_wide(ready_fd, 1);
+  // A plug-in that contains heed may be unloaded, and shall leave nothing open. Where the process ends, this comes, too:
+  // whatever still uses contexts then makes another one. A child that is forked in the midst of this has ready_fd already,
+  // and does not wait here. never_fd stays: who asked for it may still poll it.
+  static const struct unload {
+    ~unload() {
+      if (const int fd = ready_fd.exchange(-1, std::memory_order_acq_rel); fd >= 0) ::close(fd);
+    }
+  } at_unload;
+}
+
 // relaxed: only the child's one thread writes it, before others start
 constinit sync::atomic<std::uint32_t> forks{0};
 
@@ -99,7 +112,8 @@ void wake(const sync::atomic<std::uint32_t>& word, int how_many, std::uint32_t k
 
 int make_event() {
   fork_generation();  // counts from now on
-  process_wide(ready_fd, 1);
+  // relaxed: whether it is there; process_wide() and divert_event() order the rest.
+  if (ready_fd.load(std::memory_order_relaxed) < 0) make_ready_event();
   return new_event(0);
 }
 
@@ -117,8 +131,11 @@ void signal_event(int fd) noexcept {
 
 void divert_event(int fd) noexcept {
   const int kept = errno;
-  while (::dup3(ready_fd.load(std::memory_order_acquire), fd, O_CLOEXEC) < 0 &&
-         (errno == EINTR || errno == EBUSY)) {}
+  int ready = ready_fd.load(std::memory_order_acquire);
+  const bool gone = ready < 0;  // the process is ending
+  if (gone) ready = ::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+  while (::dup3(ready, fd, O_CLOEXEC) < 0 && (errno == EINTR || errno == EBUSY)) {}
+  if (gone) ::close(ready);
   errno = kept;
 }
 

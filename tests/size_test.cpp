@@ -65,6 +65,55 @@ TEST(Size, ChainOfAMillionBuiltCanceledDropped) {
   });
 }
 
+// Each with a deadline before all above it, so that none is spared its timer: whichever way they end, all timers are gone.
+TEST(Size, ChainOfAMillionDeadlines) {
+  on_small_stack([] {
+    static constexpr auto first = std::chrono::hours(1000);
+    for (const bool canceled : {true, false}) {
+      heed::manual_scheduler time;  // aborts at its end where a timer is left
+      {
+        const heed::time_point latest = time.now() + first;
+        auto [root, cancel] = heed::with_cancel(heed::background(time));
+        heed::context leaf = root;
+        for (int i = 0; i < million; ++i) {
+          auto [next, stop] = heed::with_deadline(leaf, latest - std::chrono::microseconds(i));
+          stop.release();
+          leaf = std::move(next);
+        }
+        EXPECT_EQ(leaf.deadline(), latest - std::chrono::microseconds(million - 1));
+        EXPECT_FALSE(leaf.done());
+        if (canceled) {
+          EXPECT_TRUE(cancel("root"));
+          EXPECT_TRUE(leaf.done());
+          EXPECT_EQ(leaf.err(), heed::errc::canceled);
+          EXPECT_EQ(leaf.cause().message(), "root");
+        } else {
+          time.advance(first);  // the lowest first
+          EXPECT_EQ(leaf.err(), heed::errc::deadline_exceeded);
+          EXPECT_FALSE(root.done());
+        }
+        leaf = {};
+      }
+    }
+  });
+}
+
+// The same by heed's own scheduler, dropped live.
+TEST(Size, ChainOfAMillionDeadlinesDropped) {
+  on_small_stack([] {
+    const heed::time_point latest = heed::clock::now() + std::chrono::hours(1000);
+    heed::context leaf;
+    for (int i = 0; i < million; ++i) {
+      auto [next, stop] = heed::with_deadline(leaf, latest - std::chrono::microseconds(i));
+      stop.release();
+      leaf = std::move(next);
+    }
+    EXPECT_EQ(leaf.deadline(), latest - std::chrono::microseconds(million - 1));
+    EXPECT_FALSE(leaf.done());
+    leaf = {};
+  });
+}
+
 TEST(Size, ChainOfAMillionDroppedLive) {
   on_small_stack([] {
     heed::context leaf;

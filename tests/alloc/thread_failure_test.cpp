@@ -9,8 +9,10 @@
 #include <pthread.h>
 #include <atomic>
 #include <cerrno>
+#include <climits>
 #include <condition_variable>
 #include <latch>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <system_error>
@@ -21,6 +23,7 @@ using namespace std::chrono_literals;
 namespace {
 std::atomic<bool> refuse{false};
 std::atomic<int> refused{0};
+std::atomic<int> to_be_had{INT_MAX};  // so many more, and then none
 }  // namespace
 
 // Stands before the C library's, for the whole executable.
@@ -29,8 +32,9 @@ extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attribute
   static const auto real =
       reinterpret_cast<int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*)>(
           ::dlsym(RTLD_NEXT, "pthread_create"));
-  if (refuse) {
+  if (refuse || to_be_had.fetch_sub(1) <= 0) {
     ++refused;
+    refused.notify_all();
     return EAGAIN;
   }
   return real(thread, attributes, body, argument);
@@ -97,7 +101,66 @@ namespace {
   std::exit(0);
 }
 
+// So many threads are to be had, and no more: the first is the timers', all others run functions.
+[[noreturn]] void check_nth_thread(int threads) {
+  constexpr int functions = 6;
+  const auto require = [](bool holds, int number) {
+    if (!holds) std::_Exit(number);
+  };
+  to_be_had = threads;
+  const int running_at_most = threads - 1;
+  auto parent = heed::with_cancel(heed::background());
+  { auto warm = heed::with_timeout(parent.ctx, 1h); }
+  std::atomic<int> running{0};
+  std::atomic<int> ran{0};
+  std::latch go_on{1};
+  std::latch all{functions};
+  std::list<heed::cancelable> own;
+  for (int i = 0; i < functions; ++i) {
+    own.push_back(heed::with_cancel(parent.ctx));
+    heed::after_func(own.back().ctx, [&] {
+      ++running;
+      running.notify_all();
+      go_on.wait();
+      ++ran;
+      all.count_down();
+    });
+  }
+  for (auto& c : own) require(c.cancel(), 1);
+  for (int now = running; now != running_at_most; now = running) running.wait(now);
+  refused.wait(0);  // somebody asked for one more
+  require(!parent.ctx.done() && ran == 0, 2);
+  // A deadline is kept, and its callback runs, on the timers' own thread.
+  auto timed = heed::with_timeout(parent.ctx, 1ms);
+  std::latch called{1};
+  const heed::cancel_callback cb(timed.ctx, [&] { called.count_down(); });
+  called.wait();
+  // Tasks of a group are late, too, not lost; nothing that is queued needs the thread that was not to be had.
+  heed::group tasks(parent.ctx);
+  std::atomic<int> done{0};
+  for (int i = 0; i < functions; ++i) tasks.go([&](const heed::context&) { ++done; });
+  require(running == running_at_most && done == 0, 3);
+  go_on.count_down();
+  all.wait();
+  require(!tasks.wait() && done == functions && ran == functions, 4);
+  // As soon as there are threads again, as many as needed: each of these waits for all the others.
+  to_be_had = INT_MAX;
+  std::latch together{2 * functions};
+  heed::group many(parent.ctx);
+  for (int i = 0; i < 2 * functions; ++i) many.go([&](const heed::context&) { together.arrive_and_wait(); });
+  require(!many.wait() && !parent.ctx.done(), 5);
+  std::exit(0);
+}
+
 }  // namespace
+
+// In a process for each: it counts from the first one. The third is the second that runs functions.
+TEST(ThreadFailureDeathTest, EachThreadInTurn) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  for (int threads = 2; threads <= 6; ++threads) {
+    EXPECT_EXIT(check_nth_thread(threads), testing::ExitedWithCode(0), "") << threads;
+  }
+}
 
 TEST(ThreadFailureDeathTest, NestedGroupsGoOnOnceThereIsAThread) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");

@@ -1,6 +1,8 @@
 // What hangs on a context (H1 to H3 of shard.hpp), and how it keeps it (L1, L2 of tree.hpp).
 #include "tree.hpp"
 
+#include "../support.hpp"
+
 #include <heed/heed.hpp>
 #include <heed/inspect.hpp>
 
@@ -82,9 +84,7 @@ constexpr heed::key<witness> witness_key{"witness"};
 
 // Random coming and going, compared with a plain list.
 TEST(Shard, ChildrenComeAndGo) {
-  const auto seed = std::random_device()();
-  SCOPED_TRACE(seed);
-  std::mt19937 random(seed);
+  std::mt19937 random(static_cast<unsigned>(heed_test::seed()));
   for (const bool shared : {false, true}) {
     if (shared && has_one_cpu()) continue;
     auto [parent, cancel] = heed::with_cancel(heed::background());

@@ -140,7 +140,7 @@ TEST(Timekeeper, TheTagSaysWhereItIs) {
 // T3, T4: each comes first of all just when the thread is going to sleep after the one before. One lost ring, and it
 // sleeps for an hour.
 TEST(Timekeeper, FirstOfAllWhenTheThreadGoesToSleep) {
-  std::minstd_rand random(std::random_device{}());
+  std::minstd_rand random(static_cast<unsigned>(heed_test::seed()));
   std::array<std::deque<probe>, 2> far;
   for (unsigned cpu = 0; cpu < 2; ++cpu) {  // in each shard something that is far away
     std::thread([&, cpu] {

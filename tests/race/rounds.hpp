@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../sanitizers.hpp"
+#include "../support.hpp"
 
 #include <gtest/gtest.h>
 
@@ -10,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <random>
 #include <thread>
 #include <vector>
@@ -17,36 +19,41 @@
 namespace race {
 
 // `rounds` times: before() here, then every body once, at once, each on a thread of its own, then after() here.
-// The bodies start a few random steps apart, so that over the rounds they meet in many places. Stops at the first
-// round with a failure.
+// The bodies start a few random steps apart, so that over the rounds they meet in many places; the seed is printed, and
+// HEED_TEST_SEED repeats the steps. Stops at the first round with a failure.
 inline void rounds(int rounds, const std::function<void()>& before,
                    const std::vector<std::function<void()>>& bodies, const std::function<void()>& after) {
-  const auto seed = std::random_device{}();
+  const auto seed = static_cast<unsigned>(heed_test::seed());
   SCOPED_TRACE("seed " + std::to_string(seed));
-  std::barrier gate(static_cast<std::ptrdiff_t>(bodies.size() + 1));
-  std::atomic<bool> over{false};
+  // On the heap: clang's ThreadSanitizer leaves out fields of structs on the stack where this function uses them.
+  struct meeting {
+    explicit meeting(std::size_t threads) : gate(static_cast<std::ptrdiff_t>(threads)) {}
+    std::barrier<> gate;
+    std::atomic<bool> over{false};
+  };
+  const auto at = std::make_unique<meeting>(bodies.size() + 1);
   std::vector<std::jthread> threads;
   for (std::size_t i = 0; i < bodies.size(); ++i) {
     threads.emplace_back([&, i] {
       std::minstd_rand random(seed + static_cast<unsigned>(i) + 1);
       for (;;) {
-        gate.arrive_and_wait();
-        if (over) return;
+        at->gate.arrive_and_wait();
+        if (at->over) return;
         const auto steps = random() % 4 == 0 ? random() % 2000 : random() % 60;
         for (std::atomic<unsigned> n{0}; n < steps; ++n) {}
         bodies[i]();
-        gate.arrive_and_wait();
+        at->gate.arrive_and_wait();
       }
     });
   }
   for (int round = 0; round < rounds && !testing::Test::HasFailure(); ++round) {
     before();
-    gate.arrive_and_wait();
-    gate.arrive_and_wait();
+    at->gate.arrive_and_wait();
+    at->gate.arrive_and_wait();
     after();
   }
-  over = true;
-  gate.arrive_and_wait();
+  at->over = true;
+  at->gate.arrive_and_wait();
 }
 
 }  // namespace race

@@ -118,7 +118,7 @@ TYPED_TEST(ConditionRace, CancelInTheWindow) {
   std::optional<heed::cancelable> c;
   TypeParam p;
   std::atomic<bool> about_to_sleep{false};
-  std::minstd_rand random(std::random_device{}());
+  std::minstd_rand random(static_cast<unsigned>(heed_test::seed()));
   race::rounds(
       20000 / slower,
       [&] {
