@@ -119,7 +119,8 @@ struct node : node_head {
   sync::atomic<std::uint8_t> hung{0};
   // Makes it plain, with a block of so many bytes; unless it is too large, or in a root's own memory.
   void set_plain(std::size_t block) noexcept {
-    const std::size_t words = block / sizeof(std::uint64_t);
+    // Rounded up, as the pool does: it is to go back to where it came from.
+    const std::size_t words = (block + sizeof(std::uint64_t) - 1) / sizeof(std::uint64_t);
     if (words > UINT8_MAX || is(own_memory)) return;
     give(plain);
     hung.store(static_cast<std::uint8_t>(words), std::memory_order_relaxed);  // nobody else has it yet
