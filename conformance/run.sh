@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Holds heed against Go's context package. CHECK is the program that check.cpp makes.
+# HEED_EMULATOR: what runs CHECK where this machine cannot.
 #   run.sh recorded CHECK          what Go said when it was recorded: recorded.txt.gz; needs no Go
 #   run.sh fresh CHECK [N [SEED]]  N new programs, run by the Go that is installed (100,000; a random seed)
 #   run.sh record [N [SEED]]       writes recorded.txt.gz anew (2,000; 1)
@@ -17,7 +18,7 @@ go_says() {
 }
 
 case ${1:-} in
-  recorded) gzip -dc "$here/recorded.txt.gz" | "$2" --all-met ;;
+  recorded) gzip -dc "$here/recorded.txt.gz" | ${HEED_EMULATOR:-} "$2" --all-met ;;
   fresh)
     command -v go > /dev/null || { echo "SKIPPED: there is no Go here"; exit 77; }
     [[ $(go env GOVERSION) =~ ^go1\.([0-9]+) && ${BASH_REMATCH[1]} -ge 26 ]] ||
@@ -27,5 +28,5 @@ case ${1:-} in
     go_says "$seed" "${3:-100000}" | "$2" --all-met
     ;;
   record) go_says "${3:-1}" "${2:-2000}" | gzip -9n > "$here/recorded.txt.gz" ;;
-  *) sed -n '2,5s/^# //p' "$0"; exit 2 ;;
+  *) sed -n '2,6s/^# //p' "$0"; exit 2 ;;
 esac

@@ -11,6 +11,7 @@ declare -A packages_for=(
   [format]="clang-format-19"
   [tidy]="clang-tidy-19"
   [cppcheck]="cppcheck"
+  [cross]="g++-aarch64-linux-gnu qemu-user googletest"
 )
 
 as_root() {

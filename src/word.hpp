@@ -4,6 +4,7 @@
 #include <heed/context.hpp>
 
 #include <bit>
+#include <cassert>
 #include <cstdint>
 #include <source_location>
 
@@ -36,11 +37,13 @@ static_assert(verdict == 0b11 && closing == 0b100);
 
 // What we point to is aligned to 8, so shifted by 13 it does not meet the flags, and addresses of 51 bits fit. Linux gives a
 // process no higher ones, on x86-64 (47 bits) and aarch64 (48), unless it asks mmap(2) for one by a hint.
-inline std::uint64_t pointing(const void* p) noexcept {
-  return static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(p)) << 13;
-}
 inline void* pointer(std::uint64_t w) noexcept {
   return reinterpret_cast<void*>(static_cast<std::uintptr_t>((w & ~flags) >> 13));
+}
+inline std::uint64_t pointing(const void* p) noexcept {
+  const std::uint64_t w = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(p)) << 13;
+  assert(pointer(w) == p);
+  return w;
 }
 // A source_location is a pointer to what the compiler wrote down; {} is null.
 static_assert(sizeof(std::source_location) == sizeof(void*));

@@ -233,7 +233,7 @@ TEST(Context, KeepsItsAncestorsAlive) {
 
 TEST(Context, ToString) {
   heed::manual_scheduler time;
-  auto a = heed::with_cancel(heed::background());
+  auto a = heed::with_cancel(heed::background(time));
   auto b = heed::with_timeout(a.ctx, 1h);
   const heed::context c = heed::with_value(b.ctx, user_key, "ann");
   const heed::context d = heed::without_cancel(c);

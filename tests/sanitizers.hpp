@@ -1,4 +1,4 @@
-// Which sanitizer this is built with: they cost time and memory that some tests must know of.
+// Which sanitizer this is built with, and whether an emulator runs it: they cost time and memory that some tests must know of.
 #pragma once
 
 #if defined(__has_feature)
@@ -19,5 +19,11 @@ inline constexpr bool under_asan = true;
 inline constexpr bool under_asan = false;
 #endif
 
+#if defined(HEED_TEST_EMULATED)  // the preset aarch64
+inline constexpr bool emulated = true;
+#else
+inline constexpr bool emulated = false;
+#endif
+
 // What they cost in time, about.
-inline constexpr int slower = under_tsan || under_asan ? 8 : 1;
+inline constexpr int slower = emulated ? 20 : under_tsan || under_asan ? 8 : 1;

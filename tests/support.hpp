@@ -1,6 +1,8 @@
 // What several test files share: observers of contexts, threads and destruction; seeds; sizes.
 #pragma once
 
+#include "sanitizers.hpp"
+
 #include <heed/heed.hpp>
 
 #include <gtest/gtest.h>
@@ -32,22 +34,9 @@ inline constexpr auto eventually_bound = 60s;
 /// A deadline that no test reaches.
 inline constexpr auto very_long = 1000h;
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define HEED_TEST_SANITIZED 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define HEED_TEST_SANITIZED 1
-#endif
-#if defined(HEED_TEST_SANITIZED)
-inline constexpr bool sanitized = true;
-#else
-inline constexpr bool sanitized = false;
-#endif
-/// Large counts, a tenth under the sanitizers, which cost that much.
+/// Large counts, a tenth where each step costs more.
 constexpr int scaled(int n) {
-  return sanitized ? n / 10 : n;
+  return slower > 1 ? n / 10 : n;
 }
 
 /// A thread that is joined at the end of its scope (std::jthread is not yet in every standard library).
