@@ -20,6 +20,7 @@ std::vector<kernel> shard_kernels();     // kernels_shard.cpp
 std::vector<kernel> see_kernels();       // kernels_see.cpp
 std::vector<kernel> thread_kernels();    // kernels_thread.cpp
 std::vector<kernel> task_kernels();      // kernels_task.cpp
+std::vector<kernel> walk_kernels();      // kernels_walk.cpp
 std::vector<kernel> broken_kernels();    // broken.cpp: not among those above
 
 }  // namespace model
