@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <vector>
 
@@ -156,6 +157,21 @@ TEST(CancelCallback, CancelsOtherTreesFromInside) {
   cancel_a();
   EXPECT_EQ(b.cause().message(), "from a");
   EXPECT_EQ(c.cause().message(), "from b");
+}
+
+// What hangs on a context whose handles are gone keeps it: the callback that goes last destroys it, without its lock.
+TEST(Values, DestroyedByTheLastCallback) {
+  static constexpr heed::key<std::shared_ptr<int>> held_key{"held"};
+  const auto held = std::make_shared<int>(0);
+  std::optional<heed::cancel_callback<void (*)()>> last;
+  {
+    auto c = heed::with_cancel(heed::with_value(heed::background(), held_key, held));
+    last.emplace(c.ctx, [] { FAIL(); });
+    c.cancel.release();
+  }
+  EXPECT_EQ(held.use_count(), 2) << "the callback keeps it";
+  last.reset();
+  EXPECT_EQ(held.use_count(), 1);
 }
 
 // Case 20: values are destroyed once, with no lock held: the destructor uses the context's own parent.
