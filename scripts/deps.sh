@@ -8,6 +8,7 @@ declare -A packages_for=(
   [plots]="gnuplot-nox"
   [tests]="libgtest-dev spin pkg-config binutils valgrind libc6-dbg graphviz python3 libboost1.81-dev|libboost1.83-dev|libboost-dev"
   [clang]="clang-19 libclang-rt-19-dev libc++-19-dev libc++abi-19-dev googletest"
+  [coverage]="llvm-19"
   [format]="clang-format-19"
   [tidy]="clang-tidy-19"
   [cppcheck]="cppcheck"

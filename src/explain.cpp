@@ -69,19 +69,13 @@ std::string up(std::size_t steps) {
   return std::to_string(steps) + (steps == 1 ? " step up" : " steps up");
 }
 
-std::string title(const node& n) {
+std::string title(const cancel_node& n) {
   switch (n.what) {
-    case kind::todo: return "todo";
-    case kind::root: return "background";
-    case kind::value: return "with_value";
-    case kind::detached: return "without_cancel";
-    case kind::cancel: return "with_cancel";
     case kind::deadline: return "with_deadline";
     case kind::custom: return static_cast<const custom_node&>(n).self->name();
     case kind::merge: return "merge";
-    case kind::tether: break;
+    default: return "with_cancel";
   }
-  return {};
 }
 
 // ", made at file:line" where tracking knows it.
@@ -131,8 +125,8 @@ std::string live(const ancestors& above, time_point now) {
     if (n->what == kind::detached) {
       cuts += "  nothing above without_cancel, " + up(steps) + made_at(*n) + ", reaches it\n";
     } else if (scope_above(n) == static_cast<const node*>(n) && ++scopes <= scopes_shown) {
-      lines += "  " + title(*n) + ", " + up(steps) + made_at(*n) + ": " +
-               means(static_cast<const cancel_node&>(*n), now) + "\n";
+      const auto& scope = static_cast<const cancel_node&>(*n);
+      lines += "  " + title(scope) + ", " + up(steps) + made_at(scope) + ": " + means(scope, now) + "\n";
     }
   }
   if (scopes == 0) return "live; nothing can end it\n" + cuts;

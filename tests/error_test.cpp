@@ -340,4 +340,27 @@ TEST(Error, KindsOfCauses) {
   EXPECT_EQ(cause_of({}), errc::canceled);
 }
 
+// An exception may have no text at all.
+class wordless : public std::exception {
+ public:
+  const char* what() const noexcept override { return nullptr; }
+};
+
+TEST(Error, AnExceptionWithoutTextHasAnEmptyMessage) {
+  EXPECT_EQ(error(wordless()).message(), "");
+  EXPECT_EQ(error(std::make_exception_ptr(wordless())).message(), "");
+}
+
+// A number of ours that is no errc is kept as what it is.
+TEST(Error, AnUnknownNumberOfOurCategory) {
+  const error e(std::error_code(99, heed::category()));
+  EXPECT_EQ(e.code().value(), 99);
+  EXPECT_EQ(e.message(), "unknown heed error 99");
+}
+
+TEST(Error, OnlyAnExceptionIsFoundByItsType) {
+  EXPECT_EQ(error("text").as<wordless>(), nullptr);
+  EXPECT_EQ(error(std::errc::io_error).as<int>(), nullptr);
+}
+
 }  // namespace

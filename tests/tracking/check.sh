@@ -38,6 +38,15 @@ case $case in
   #6 with_custom under #5, canceled, 1 handle, made at $(line rpc)
   #7 with_cancel under todo, canceled, 1 handle, made at $(line todo)"
     ;;
+  states)
+    expected="heed: 6 contexts are still alive at exit:
+  #1 background(scheduler), 0 handles, made at $(line root)
+  #2 with_cancel under #1, live, 1 handle, made at $(line live)
+  #3 with_deadline under #1, deadline exceeded, 1 handle, made at $(line late)
+  #4 with_cancel under #1, live, 0 handles, made at $(line other)
+  #5 merge under #2 and #4, live, 1 handle, made at $(line both)
+  #6 with_value(two?lines) under #2, live, 1 handle, made at $(line odd)"
+    ;;
   threads) expected="$one
   #1 with_value(user) under background, 1 handle, made at $(line last)" ;;
   fork)

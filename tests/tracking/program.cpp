@@ -64,6 +64,24 @@ void left() {
   // The cancel_funcs leave their scopes here.
 }
 
+void states() {
+  static constexpr heed::key<std::string> odd_key{"two\nlines"};
+  static auto& time = *new heed::manual_scheduler;
+  const auto root = heed::background(time);                 // LINE root
+  auto [live, cancel_live] = heed::with_cancel(root);       // LINE live
+  auto [late, cancel_late] = heed::with_timeout(root, 1s);  // LINE late
+  auto [other, cancel_other] = heed::with_cancel(root);     // LINE other
+  auto [both, cancel_both] = heed::merge(live, other);      // LINE both
+  const auto odd = heed::with_value(live, odd_key, "ann");  // LINE odd
+  time.advance(2s);
+  cancel_live.release();
+  cancel_other.release();
+  cancel_both.release();
+  leak(late);
+  leak(both);
+  leak(odd);
+}
+
 void statics() {
   static heed::context late = heed::with_value(heed::background(), user_key, "late");
   early.held.push_back(heed::with_value(late, user_key, "early"));
@@ -225,6 +243,8 @@ int main(int argc, char** argv) {
     auto [timed, cancel_timed] = heed::with_timeout(heed::with_value(ctx, user_key, "ann"), 1h);
   } else if (which == "left") {
     left();
+  } else if (which == "states") {
+    states();
   } else if (which == "statics") {
     statics();
   } else if (which == "threads") {
