@@ -284,8 +284,8 @@ void mutex_given_up() {
   heed::mutex m;
   auto inside = std::make_unique<int>(0);
   auto [ctx, cancel] = with_cancel(background());
+  m.lock();
   spawn([&] {
-    m.lock();
     ++*inside;
     m.unlock();
   });

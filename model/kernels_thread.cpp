@@ -42,6 +42,20 @@ void earlier_one_rings() {
   check(!later.ctx.done(), "it was not woken by the later one");
 }
 
+// T4: the same where nothing but the bell orders the two. A ring that is slept through makes the deadline late.
+void earlier_one_rings_at_any_time() {
+  fresh_process();
+  std::optional<cancelable> later;
+  spawn([&] { later.emplace(heed::with_timeout(background(), 3s)); });
+  spawn([&] {
+    const auto made = heed::clock::now();
+    auto [ctx, cancel] = heed::with_timeout(background(), 1s);
+    ctx.wait();
+    check(heed::clock::now() < made + 2s, "late");
+  });
+  join();
+}
+
 void armed_by_two() {
   fresh_process();
   for (int i = 0; i < 2; ++i) {
@@ -234,6 +248,7 @@ std::vector<kernel> thread_kernels() {
   return {
       {"timekeeper.waited_for", armed_and_waited_for},
       {"timekeeper.earlier_rings", earlier_one_rings},
+      {"timekeeper.earlier_rings_at_any_time", earlier_one_rings_at_any_time},
       {"timekeeper.two_arm", armed_by_two},
       {"timekeeper.at_its_time", fires_at_its_time},
       {"timekeeper.canceled", canceled_while_it_fires},
