@@ -83,6 +83,17 @@ void chain_abandoned() {
   join();
 }
 
+// L5: the child's last handle goes while its parent, that nobody can end any more, lets go of it.
+void child_abandoned() {
+  auto parent = std::make_unique<cancelable>(with_cancel(background()));
+  parent->cancel.release();
+  auto child = std::make_unique<cancelable>(with_cancel(parent->ctx));
+  child->cancel.release();
+  spawn([&] { parent.reset(); });
+  spawn([&] { child.reset(); });
+  join();
+}
+
 void child_made_while_parent_goes() {
   auto parent = std::make_unique<cancelable>(with_cancel(background()));
   parent->cancel.release();
@@ -240,6 +251,7 @@ std::vector<kernel> life_kernels() {
       {"life.two_children_and_parent", two_children_and_parent},
       {"life.parent_left_to_its_child", parent_left_to_its_child},
       {"life.chain_abandoned", chain_abandoned},
+      {"life.child_abandoned", child_abandoned},
       {"life.child_made_while_parent_goes", child_made_while_parent_goes},
       {"life.sibling_dropped_while_turned", sibling_dropped_while_turned},
       {"life.dropped_while_turned", dropped_while_turned},

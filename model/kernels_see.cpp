@@ -1,6 +1,7 @@
 // What is visible to whom, when, in the ways that the other kernels pass by.
 #include "engine.hpp"
 #include "kernels.hpp"
+#include "os_model.hpp"
 
 #include <heed/heed.hpp>
 #include <heed/inspect.hpp>
@@ -32,6 +33,21 @@ void reader_of_one_step() {
     if (!ctx.done()) return;
     check(*payload == 1, "what came before cancel()");
     check(ctx.canceled_at().has_value(), "the place");
+  });
+  join();
+}
+
+// The same for a deadline of heed's own scheduler.
+void reader_of_deadline() {
+  fresh_process();
+  auto [ctx, cancel] = heed::with_timeout(background(), std::chrono::seconds(1));
+  auto payload = std::make_unique<int>(0);
+  spawn([&, c = cancel.share()] {
+    *payload = 1;
+    c();
+  });
+  spawn([&] {
+    if (ctx.done()) check(*payload == 1, "what came before cancel()");
   });
   join();
 }
@@ -170,15 +186,11 @@ void two_wait_for_memory() {
 
 std::vector<kernel> see_kernels() {
   return {
-      {"see.one_step", reader_of_one_step},
-      {"see.second_cancel", second_sees_first},
-      {"see.late_callback", late_callback_sees_all},
-      {"see.late_child", late_child_sees_all},
-      {"see.cause", cause_outlives},
-      {"picture.dropped", picture_while_dropped},
-      {"picture.cancel", picture_while_cancel},
-      {"memory.goes_last", memory_goes_last},
-      {"memory.two_wait", two_wait_for_memory},
+      {"see.one_step", reader_of_one_step},       {"see.deadline", reader_of_deadline},
+      {"see.second_cancel", second_sees_first},   {"see.late_callback", late_callback_sees_all},
+      {"see.late_child", late_child_sees_all},    {"see.cause", cause_outlives},
+      {"picture.dropped", picture_while_dropped}, {"picture.cancel", picture_while_cancel},
+      {"memory.goes_last", memory_goes_last},     {"memory.two_wait", two_wait_for_memory},
   };
 }
 
