@@ -174,6 +174,21 @@ void values_share_a_scope() {
   join();
 }
 
+// A value that is its bytes, and whose handles two threads have.
+void value_handles_dropped() {
+  context one = heed::with_value(background(), number, 1);
+  context two = one;
+  spawn([v = std::move(one)]() mutable {
+    check(*v.value(number) == 1, "the value");
+    v = context();
+  });
+  spawn([v = std::move(two)]() mutable {
+    check(*v.value(number) == 1, "the value");
+    v = context();
+  });
+  join();
+}
+
 // Threads that meet on one context split it (H1, H2).
 void split_by_children() {
   auto [parent, cancel] = with_cancel(background());
@@ -258,6 +273,7 @@ std::vector<kernel> life_kernels() {
       {"life.canceled_child_leaves", canceled_child_leaves},
       {"life.values", values_dropped},
       {"life.values_share_a_scope", values_share_a_scope},
+      {"life.value_handles", value_handles_dropped},
       {"life.split_by_children", split_by_children},
       {"life.split_while_cancel", split_while_cancel},
       {"life.born_done", born_done},
