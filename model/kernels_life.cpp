@@ -189,6 +189,34 @@ void value_handles_dropped() {
   join();
 }
 
+// Children with a value in between hold their parent themselves (L2), whether they hang there alone or not.
+void children_of_values() {
+  auto top = std::make_unique<cancelable>(with_cancel(background()));
+  const auto end = top->cancel.share();
+  auto one = std::make_unique<cancelable>(with_cancel(heed::with_value(top->ctx, number, 1)));
+  auto two = std::make_unique<cancelable>(with_cancel(heed::with_value(top->ctx, number, 2)));
+  auto beside = std::make_unique<cancelable>(with_cancel(top->ctx));
+  one->cancel.release();
+  spawn([&] { end(); });
+  spawn([&] { one.reset(); });
+  spawn([&] { top.reset(); });
+  join();
+  check(two->ctx.done() && beside->ctx.done(), "I3");
+}
+
+// The last that hangs on a parent without handles does so below a value: what kept the parent for all goes with it.
+void orphan_below_value() {
+  auto [top, cancel] = with_cancel(background());
+  auto parent = std::make_unique<cancelable>(with_cancel(top));
+  parent->cancel.release();
+  auto child = std::make_unique<cancelable>(with_cancel(heed::with_value(parent->ctx, number, 1)));
+  child->cancel.release();
+  spawn([&] { parent.reset(); });
+  spawn([&, c = cancel.share()] { c(); });
+  spawn([&] { child.reset(); });
+  join();
+}
+
 // Threads that meet on one context split it (H1, H2).
 void split_by_children() {
   auto [parent, cancel] = with_cancel(background());
@@ -274,6 +302,8 @@ std::vector<kernel> life_kernels() {
       {"life.values", values_dropped},
       {"life.values_share_a_scope", values_share_a_scope},
       {"life.value_handles", value_handles_dropped},
+      {"life.children_of_values", children_of_values},
+      {"life.orphan_below_value", orphan_below_value},
       {"life.split_by_children", split_by_children},
       {"life.split_while_cancel", split_while_cancel},
       {"life.born_done", born_done},
