@@ -5,6 +5,7 @@
 
 #include <heed/heed.hpp>
 #include <heed/inspect.hpp>
+#include <heed/manual_scheduler.hpp>
 #include <heed/memory.hpp>
 
 #include <functional>
@@ -77,6 +78,25 @@ void late_callback_sees_all() {
   });
   spawn([&] { registered.emplace(ctx, [&] { check(*payload == 1, "what came before cancel()"); }); });
   join();
+}
+
+// So does a function: nothing else would order it.
+void late_function_sees_all() {
+  heed::manual_scheduler time;
+  {
+    auto [ctx, cancel] = with_cancel(background(time));
+    auto payload = std::make_unique<int>(0);
+    spawn([&, c = cancel.share()] {
+      *payload = 1;
+      c();
+    });
+    spawn([&] {
+      heed::after_func(ctx, [&] { check(*payload == 1, "what came before cancel()"); });
+      time.run_pending();
+    });
+    join();
+    time.run_pending();
+  }
 }
 
 // What is born too late does, too.
@@ -186,11 +206,17 @@ void two_wait_for_memory() {
 
 std::vector<kernel> see_kernels() {
   return {
-      {"see.one_step", reader_of_one_step},       {"see.deadline", reader_of_deadline},
-      {"see.second_cancel", second_sees_first},   {"see.late_callback", late_callback_sees_all},
-      {"see.late_child", late_child_sees_all},    {"see.cause", cause_outlives},
-      {"picture.dropped", picture_while_dropped}, {"picture.cancel", picture_while_cancel},
-      {"memory.goes_last", memory_goes_last},     {"memory.two_wait", two_wait_for_memory},
+      {"see.one_step", reader_of_one_step},
+      {"see.deadline", reader_of_deadline},
+      {"see.second_cancel", second_sees_first},
+      {"see.late_callback", late_callback_sees_all},
+      {"see.late_function", late_function_sees_all},
+      {"see.late_child", late_child_sees_all},
+      {"see.cause", cause_outlives},
+      {"picture.dropped", picture_while_dropped},
+      {"picture.cancel", picture_while_cancel},
+      {"memory.goes_last", memory_goes_last},
+      {"memory.two_wait", two_wait_for_memory},
   };
 }
 
