@@ -57,6 +57,9 @@ namespace heed::inline v0::os {
 
 using model::events;
 
+time_point now() noexcept {
+  return clock::now();  // posix.cpp
+}
 void wait(const sync::atomic<std::uint32_t>& word, std::uint32_t seen) noexcept {
   model::futex_wait(&word, seen, all_kinds, model::for_good);
 }

@@ -12,7 +12,7 @@ class process_scheduler final : public scheduler {
  public:
   constexpr process_scheduler() noexcept = default;
 
-  time_point now() const noexcept override { return clock::now(); }
+  time_point now() const noexcept override { return os::now(); }
   void arm(timer& t, time_point when) override;
   void disarm(timer& t) noexcept override;
   void post(work& w) noexcept override { threads_.post(w); }

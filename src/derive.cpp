@@ -265,7 +265,7 @@ cancelable with_deadline(const context& parent, time_point when, error cause, st
 
 cancelable with_timeout_of(const context& parent, duration timeout, error cause, std::source_location where) {
   scheduler& on = scheduler_of(tree::of(parent));
-  const time_point now = brings_time(parent) ? on.now() : clock::now();
+  const time_point now = brings_time(parent) ? on.now() : os::now();
   return until(parent, saturating_add(now, timeout), now, on, cause, where);
 }
 

@@ -109,7 +109,7 @@ void executor::returning() noexcept {
 
 bool executor::rest() noexcept {
   ++idle_;
-  time_point until = clock::now() + patience;
+  time_point until = os::now() + patience;
   for (;;) {
     const std::uint32_t seen = bell_.load(std::memory_order_relaxed);
     lock_.unlock();
@@ -119,7 +119,7 @@ bool executor::rest() noexcept {
       --summoned_;
       return true;
     }
-    if (clock::now() < until) continue;
+    if (os::now() < until) continue;
     if (ready() && threads_ == 1) {  // X3
       until = time_point::max();
       continue;

@@ -167,7 +167,7 @@ class group_state {
   // How long to sleep: for good, but where no thread can be had for what is queued (X3). This may be the only one.
   time_point patience() const noexcept {
     if (!on_default_ || !default_scheduler_threads().starving()) return time_point::max();
-    return saturating_add(clock::now(), std::chrono::milliseconds(20));
+    return saturating_add(os::now(), std::chrono::milliseconds(20));
   }
 
   // With the lock held.

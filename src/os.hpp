@@ -1,4 +1,4 @@
-// What the platform gives: futex, eventfd, threads, fork. A port is one file: another src/os_*.cpp.
+// What the platform gives: clock, futex, eventfd, threads, fork. A port is one file: another src/os_*.cpp.
 #pragma once
 
 #include <heed/atomic.hpp>
@@ -8,6 +8,9 @@
 #include <cstdint>
 
 namespace heed::inline v0::os {
+
+// The present on heed::clock; nothing else of the library reads it.
+time_point now() noexcept;
 
 // Blocks while `word` holds `seen`; may return for no reason.
 void wait(const sync::atomic<std::uint32_t>& word, std::uint32_t seen) noexcept;

@@ -82,6 +82,13 @@ constinit sync::atomic<std::uint32_t> forks{0};
 
 }  // namespace
 
+time_point now() noexcept {
+  timespec t;
+  ::clock_gettime(CLOCK_MONOTONIC,
+                  &t);  // what steady_clock::now() calls; and the clock of wait_until() below
+  return time_point(std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec));
+}
+
 void wait(const sync::atomic<std::uint32_t>& word, std::uint32_t seen) noexcept {
   futex(word, FUTEX_WAIT_BITSET, seen, nullptr);
 }

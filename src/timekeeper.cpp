@@ -31,7 +31,7 @@ void timekeeper::prepare(unsigned index) {
   if ((made_.load(std::memory_order_relaxed) >> index & 1) == 0) {
     shard& s = shards_[index];
     const locked other(s.lock);
-    s.wheel.start(index, clock::now());
+    s.wheel.start(index, os::now());
     s.visit_by(time_point::max());
     made_.fetch_or(std::uint64_t{1} << index, std::memory_order_release);  // all that
   }
@@ -60,7 +60,7 @@ bool timekeeper::serve(shard& s) noexcept {
   {
     const locked guard(s.lock);
     int steps = moves;
-    const time_point present = clock::now();  // I8
+    const time_point present = os::now();  // I8
     while (n < batch) {
       timer* t = s.wheel.pop_any(present, steps);
       if (!t) {
@@ -106,17 +106,17 @@ void timekeeper::run() noexcept {
     time_point next = time_point::max();
     bool more = false;
     each_made([&](shard& s) {
-      if (s.visited_by() <= clock::now()) more |= serve(s);
+      if (s.visited_by() <= os::now()) more |= serve(s);
       next = std::min(next, s.visited_by());
     });
-    const time_point present = clock::now();
+    const time_point present = os::now();
     if (more || next <= present) continue;
     asleep_until_.store(next.time_since_epoch().count(), std::memory_order_seq_cst);
     if (bell_.load(std::memory_order_seq_cst) == heard) {
       const time_point asked = start.before(next, present);  // T5
       os::wait_until(bell_, heard, asked);
       // relaxed: a ring that is not seen here yet spoils a guess, no more.
-      if (bell_.load(std::memory_order_relaxed) == heard) start.learn(clock::now() - asked);
+      if (bell_.load(std::memory_order_relaxed) == heard) start.learn(os::now() - asked);
     }
     // relaxed: who does not see it yet, wakes for nothing.
     asleep_until_.store(time_point::min().time_since_epoch().count(), std::memory_order_relaxed);

@@ -62,7 +62,7 @@ void wait_by(scheduler& s, const context& ctx, time_point until) {
 
 void sleep_until(time_point until) noexcept {
   const sync::atomic<std::uint32_t> nobody{0};
-  while (until == time_point::max() || clock::now() < until) os::wait_until(nobody, 0, until);
+  while (until == time_point::max() || os::now() < until) os::wait_until(nobody, 0, until);
 }
 
 }  // namespace

@@ -64,7 +64,7 @@ std::uint64_t await_until(scope& s, std::uint64_t bits, time_point until) noexce
       if (!s.word.compare_exchange_weak(w, w | waiters, std::memory_order_acquire)) continue;
       w |= waiters;
     }
-    if (until != time_point::max() && clock::now() >= until) return w;
+    if (until != time_point::max() && os::now() >= until) return w;
     os::wait_until(low_half(s), static_cast<std::uint32_t>(w), until, kind);
     w = s.word.load(std::memory_order_acquire);
   }
