@@ -450,16 +450,19 @@ inline bool cancel_in_passing(cancel_node& n, error& cause, std::source_location
 void expire(deadline_node& n) noexcept;
 // Ends a node that was not linked because its parent scope is done; it is done when this returns.
 void inherit(cancel_node& n, cancel_node& from) noexcept;
-// Nothing can end `n` any more: lets go of its after_funcs and children. The caller keeps it alive.
-void abandon(cancel_node& n) noexcept;
-// The same where one child rides on it, that somebody has in hand, and nothing else hangs there: true, and the child has got
-// the caller's hold on `n`. False: it is not so, and nothing has changed.
-bool abandon_single(cancel_node& n) noexcept;
 // Takes its timer, if it has one that was armed, out of the scheduler. May be done again.
 void disarm(cancel_node& n) noexcept;
 // Whose cause and place count for a node that is done; and that place.
 cancel_node& decider_of(cancel_node& n) noexcept;
 std::source_location place_of(const cancel_node& decider) noexcept;
+
+// --- abandoning (abandon.cpp) ---
+
+// Nothing can end `n` any more: lets go of its after_funcs and children. The caller keeps it alive.
+void abandon(cancel_node& n) noexcept;
+// The same where one child rides on it, that somebody has in hand, and nothing else hangs there: true, and the child has got
+// the caller's hold on `n`. False: it is not so, and nothing has changed.
+bool abandon_single(cancel_node& n) noexcept;
 
 // Counts who uses a scheduler, for its destructor.
 class scheduler_use {

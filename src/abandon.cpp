@@ -1,0 +1,65 @@
+// What happens when nothing can end a context any more: its functions are destroyed unrun, and its children may be abandoned in
+// their turn. When that is, the two counts tell (tree.hpp).
+#include "tree.hpp"
+
+#include <utility>
+
+namespace heed::inline v0 {
+
+bool abandon_single(cancel_node& n) noexcept {
+  if (n.own.children.load(std::memory_order_acquire).has_table()) return false;
+  shard& s = n.own;
+  const locked guard(s.lock);
+  cancel_node* const c = s.callbacks ? nullptr : s.children.load(std::memory_order_relaxed).single();
+  if (!c || s.orphan || c->what == kind::tether || !rides(*c)) return false;
+  // The number cannot go to 0 in between: then it would be for the general way to go on below.
+  std::uint32_t before = c->handles.load(std::memory_order_relaxed);
+  do {
+    if ((before & node::number) == 0) return false;
+    // acq_rel, as in release_handle().
+  } while (!c->handles.compare_exchange_weak(before, before & ~node::up, std::memory_order_acq_rel,
+                                             std::memory_order_relaxed));
+  static_cast<void>(take_out(s, *c));  // not from a chunk
+  return true;
+}
+
+void abandon(cancel_node& n) noexcept {
+  // I7: children that have become unreachable too are linked by their `next`, as in a walk. None of these can be
+  // canceled meanwhile: that would need one of the handles that are gone.
+  cancel_node* first = &n;
+  cancel_node* last = &n;
+  n.next = nullptr;  // nothing can end it, so it hangs nowhere
+  for (cancel_node* at = first; at;) {
+    callback_base* functions = nullptr;
+    chunk* emptied = nullptr;
+    const bool hooks = (at->word.load(std::memory_order_acquire) & word::hooks) != 0;
+    for (unsigned number = 0; hooks && number < shard_count(*at); ++number) {
+      shard& s = lock_shard(*at, number);
+      const locked guard(s.lock, locked::already);
+      while (cancel_node* entry = newest_in(s)) {
+        if (chunk* c = take_out(s, *entry)) c->older = std::exchange(emptied, c);
+        taken_off(*at, s, *entry);
+        const bool tied = entry->what == kind::tether;
+        cancel_node& c = tied ? static_cast<tether*>(entry)->of : *entry;
+        const std::uint32_t ours = tied ? node::second_up : node::up;
+        // acq_rel, as in release_handle(): whoever takes the last of it away goes on.
+        const bool unreachable = c.handles.fetch_and(~ours, std::memory_order_acq_rel) == ours;
+        // One that is done is in the hands of who ended it, who may still run its callbacks.
+        if (unreachable && (c.word.load(std::memory_order_acquire) & word::verdict) == 0 && try_hold(c)) {
+          c.next = nullptr;
+          last->next = &c;
+          last = &c;
+        }
+      }
+      functions = tree::take_detached(*at, s, functions);
+      make_orphan(*at, s);
+    }
+    while (emptied) free_chunk(std::exchange(emptied, emptied->older));
+    tree::tell_abandoned(functions);
+    cancel_node* next = at->next;
+    if (at != &n) drop(at);
+    at = next;
+  }
+}
+
+}  // namespace heed::inline v0
