@@ -25,7 +25,6 @@
 #include "default_scheduler.hpp"
 #include "tree.hpp"
 
-#include <algorithm>
 #include <span>
 #include <utility>
 

@@ -377,9 +377,7 @@ inline void free_plain(cancel_node& n) noexcept {
       n.handles.fetch_sub(1, std::memory_order_acq_rel) != 1)
     return;
   n.handles.store(0, std::memory_order_relaxed);  // for who looks: nobody has it any more
-  if (n.what == kind::value) {
-    if (cancel_node* within = node_of(static_cast<value_node&>(n).within)) release_handle(within);
-  }
+  release_scope(n);
   drop(&n);
 }
 
