@@ -1,4 +1,5 @@
-// Which sanitizer this is built with, and whether an emulator runs it: they cost time and memory that some tests must know of.
+// Which sanitizer this is built with, whether an emulator runs it, and whether other builds do the long rounds: what some tests
+// must know of.
 #pragma once
 
 #if defined(__has_feature)
@@ -25,5 +26,12 @@ inline constexpr bool emulated = true;
 inline constexpr bool emulated = false;
 #endif
 
+#if defined( \
+    HEED_TEST_BRIEF)  // the presets that differ from dev and clang in what the library is linked with alone
+inline constexpr int fewer = 5;
+#else
+inline constexpr int fewer = 1;
+#endif
+
 // What they cost in time, about.
-inline constexpr int slower = emulated ? 20 : under_tsan || under_asan ? 8 : 1;
+inline constexpr int slower = emulated ? 20 : under_tsan || under_asan ? 8 : fewer;
