@@ -26,8 +26,8 @@ inline constexpr bool emulated = true;
 inline constexpr bool emulated = false;
 #endif
 
-#if defined( \
-    HEED_TEST_BRIEF)  // the presets that differ from dev and clang in what the library is linked with alone
+// The presets that differ from dev and clang in nothing but what the library is linked with.
+#if defined(HEED_TEST_BRIEF)
 inline constexpr int fewer = 5;
 #else
 inline constexpr int fewer = 1;
