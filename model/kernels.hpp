@@ -21,6 +21,7 @@ std::vector<kernel> see_kernels();       // kernels_see.cpp
 std::vector<kernel> thread_kernels();    // kernels_thread.cpp
 std::vector<kernel> task_kernels();      // kernels_task.cpp
 std::vector<kernel> walk_kernels();      // kernels_walk.cpp
+std::vector<kernel> loop_kernels();      // kernels_loop.cpp
 std::vector<kernel> broken_kernels();    // broken.cpp: not among those above
 
 }  // namespace model

@@ -112,6 +112,28 @@ void parents_abandoned() {
   join();
 }
 
+// It answers from both parents, and what it answers with stays, though nobody has them in hand any more.
+constexpr heed::key<int> first_key{"first"};
+constexpr heed::key<int> second_key{"second"};
+constexpr heed::key<int> absent_key{"absent"};
+void values_of_both() {
+  auto top = with_cancel(background());
+  auto a = std::make_unique<context>(heed::with_value(top.ctx, first_key, 1));
+  auto b = std::make_unique<context>(heed::with_value(background(), second_key, 2));
+  auto both = std::make_unique<cancelable>(heed::merge(*a, *b));
+  spawn([&] { a.reset(); });
+  spawn([&, c = top.cancel.share()] {
+    b.reset();
+    c();
+  });
+  spawn([&] {
+    const context below = heed::with_value(both->ctx, absent_key, 3);
+    both.reset();
+    check(*below.value(first_key) == 1 && *below.value(second_key) == 2, "the values of both");
+  });
+  join();
+}
+
 // A foreign source, as custom.hpp wants it: who unsubscribes waits for a notification under way, unless inside it.
 struct source {
   enum : std::uint32_t { idle, busy, over };
@@ -199,6 +221,7 @@ std::vector<kernel> merge_kernels() {
       {"merge.child", child_of_a_merge},
       {"merge.made_far_below", made_far_below},
       {"merge.abandoned", parents_abandoned},
+      {"merge.values", values_of_both},
       {"custom.ended_and_canceled", custom_ended_and_canceled},
       {"custom.ended_while_dropped", custom_ended_while_dropped},
       {"custom.turned_while_dropped", custom_turned_while_dropped},

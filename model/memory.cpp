@@ -506,6 +506,9 @@ int __tsan_atomic32_fetch_add(volatile int* p, int v, int) {
   return static_cast<int>(model::modify(const_cast<int*>(p), sizeof v, model::change::add,
                                         static_cast<std::uint32_t>(v), std::memory_order_acq_rel));
 }
+int __tsan_atomic32_load(const volatile int* p, int) {
+  return static_cast<int>(model::load(const_cast<const int*>(p), sizeof *p, std::memory_order_acquire));
+}
 // Both counts of a std::shared_ptr at once, for who has the only reference: nobody else changes them then.
 long long __tsan_atomic64_load(const volatile long long* p, int) {
   const auto* counts = const_cast<const int*>(reinterpret_cast<const volatile int*>(p));
