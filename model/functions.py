@@ -2,7 +2,7 @@
 """The functions of the library that no kernel enters: functions.py [--lines]
 
 Builds the model checker with gcov's counters (in build/functions), runs all kernels for a short while, and prints the functions of
-src/ and include/heed/ that were compiled and never entered, as a Markdown table for docs/kernels.md. --lines: also how many lines
+src/ and include/heed/ that were compiled and never entered, as a Markdown table for docs/explored.md. --lines: also how many lines
 of each file were never reached.
 """
 import json
@@ -35,7 +35,8 @@ def main():
             if not re.match(r"src/|include/heed/", path):
                 continue
             for f in file["functions"]:
-                name = re.sub(r"heed::v0::|\(anonymous namespace\)::", "", f["demangled_name"])
+                name = re.sub(r"heed::v0::|\(anonymous namespace\)::|\[abi:cxx11\]|std::__cxx11::basic_string<[^<>]*<char>[^<>]*<char> > ", "",
+                              f["demangled_name"])
                 key = (path, f["start_line"])
                 count, _ = functions.get(key, (0, name))
                 functions[key] = (count + f["execution_count"], name)

@@ -263,7 +263,8 @@ class walk {
       taken = {newest->at, newest->count};
       s.children.store(children_of_shard::of_chunks(newest->older), std::memory_order_relaxed);
       newest->older = std::exchange(emptied_, newest);
-    } else if ((only = now.single())) {
+    } else if (cancel_node* const c = now.single()) {
+      only = c;
       taken = {&only, 1};
       s.children.store({}, std::memory_order_relaxed);
     } else {
