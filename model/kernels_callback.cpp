@@ -12,8 +12,11 @@
 namespace model {
 namespace {
 
+constexpr heed::key<int> in_front{"in_front"};
+
 using heed::background;
 using heed::cancelable;
+using heed::context;
 using heed::with_cancel;
 using callback = heed::cancel_callback<std::function<void()>>;
 
@@ -193,6 +196,67 @@ void abandoned_far_below() {
   }
 }
 
+// The last handle of a context goes on the thread that has just hung a function on it, while its parent is abandoned: who
+// of the two abandons it has to find that function. By way of the context itself, or of a value in front of it.
+void abandoned_while_hung(bool by_value) {
+  heed::manual_scheduler time;
+  bool ended = false;
+  {
+    auto parent = std::make_unique<cancelable>(with_cancel(background(time)));
+    parent->cancel.release();
+    context mine;
+    {
+      auto child = with_cancel(parent->ctx);
+      child.cancel.release();
+      mine = by_value ? heed::with_value(child.ctx, in_front, 1) : child.ctx;
+    }
+    spawn([&] { parent.reset(); });
+    spawn([&] {
+      heed::after_func(mine, [guard = std::shared_ptr<void>(nullptr, [&](void*) { ended = true; })] {
+        check(!guard, "nobody has ended it");
+      });
+      mine = context();
+    });
+    join();
+    time.run_pending();
+  }
+  check(ended, "a function that nobody can call any more is destroyed");
+}
+void abandoned_while_hung_directly() {
+  abandoned_while_hung(false);
+}
+void abandoned_while_hung_by_value() {
+  abandoned_while_hung(true);
+}
+
+// One of two children is given up while its parent is abandoned: its link is what says where it hangs, and afterwards
+// belongs to who abandons it.
+void abandoned_in_a_chunk(bool by_value) {
+  heed::manual_scheduler time;
+  {
+    auto parent = std::make_unique<cancelable>(with_cancel(background(time)));
+    parent->cancel.release();
+    context mine;
+    const auto other = std::make_unique<cancelable>(with_cancel(parent->ctx));
+    {
+      auto child = with_cancel(parent->ctx);
+      child.cancel.release();
+      heed::after_func(child.ctx, [] { check(false, "nobody has ended it"); });
+      mine = by_value ? heed::with_value(child.ctx, in_front, 1) : child.ctx;
+    }
+    spawn([&] { parent.reset(); });
+    spawn([&] { mine = context(); });
+    join();
+    time.run_pending();
+  }
+}
+void abandoned_in_a_chunk_directly() {
+  abandoned_in_a_chunk(false);
+}
+void abandoned_in_a_chunk_by_value() {
+  abandoned_in_a_chunk(true);
+}
+
 void function_below_abandoned() {
   heed::manual_scheduler time;
   {
@@ -228,6 +292,10 @@ std::vector<kernel> callback_kernels() {
       {"function.stopped_twice", stopped_twice},
       {"function.abandoned", abandoned_while_stopped},
       {"function.abandoned_far_below", abandoned_far_below},
+      {"function.hung_abandoned", abandoned_while_hung_directly},
+      {"function.hung_abandoned_by_value", abandoned_while_hung_by_value},
+      {"function.chunk_abandoned", abandoned_in_a_chunk_directly},
+      {"function.chunk_abandoned_by_value", abandoned_in_a_chunk_by_value},
       {"function.below_abandoned", function_below_abandoned},
   };
 }
