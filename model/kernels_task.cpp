@@ -156,6 +156,25 @@ void destroyed_while_cancel() {
   }
 }
 
+// Alone with who cancels and runs what was posted: it has fired before the coroutine is suspended, which then goes on, and
+// has to see that the context has ended.
+void fires_while_suspending() {
+  heed::manual_scheduler time;
+  {
+    auto [ctx, cancel] = with_cancel(background(time));
+    int resumed = 0, payload = 1;
+    auto suspended = std::make_unique<std::optional<coroutine>>();
+    spawn([&] {
+      cancel();
+      time.run_pending();
+    });
+    spawn([&] { suspended->emplace(waits_and_counts(ctx, resumed, payload)); });
+    join();
+    time.run_pending();
+    check(resumed == 1, "once");
+  }
+}
+
 // By the thread that runs what was posted, at any moment; the function then finds it gone.
 void destroyed_by_the_loop() {
   heed::manual_scheduler time;
@@ -348,6 +367,7 @@ std::vector<kernel> task_kernels() {
       {"group.fails", group_fails_and_is_canceled},
       {"group.limit_raised", group_limit_raised},
       {"coroutine.cancel", awaits_while_cancel},
+      {"coroutine.fires_while_suspending", fires_while_suspending},
       {"coroutine.destroyed", destroyed_while_cancel},
       {"coroutine.destroyed_by_the_loop", destroyed_by_the_loop},
       {"condition.canceled", condition_canceled},
