@@ -60,7 +60,7 @@ class done_awaiter {
     state_ = state;
     std::uint32_t expected = registering;
     // release: the frame, to the one who resumes it. From here on `this` may be gone. False: it has fired already,
-    // on another thread; acquire, though all we go on to read is the context.
+    // on another thread; acquire: await_resume() sees the context done.
     return state->word.compare_exchange_strong(expected, waiting, std::memory_order_acq_rel);
   }
   std::error_code await_resume() const noexcept { return ctx_.err(); }
