@@ -118,6 +118,26 @@ void dropped_while_it_fires() {
   settle();
 }
 
+// More than a batch, and more in one slot of the wheel than are looked at (sizes.hpp), the latest first: the thread comes again
+// at once, and to a slot before anything in it is due.
+void more_than_a_batch() {
+  fresh_process();
+  std::optional<cancelable> made[3];
+  for (int i = 0; i < 3; ++i) made[i].emplace(heed::with_timeout(background(), 1s + (3 - i) * 1ms));
+  made[0]->cancel.release();
+  const auto first = *made[2]->ctx.deadline();
+  spawn([&] { made[0].reset(); });
+  spawn([&] {
+    made[2]->ctx.wait();
+    const auto now = heed::clock::now();
+    check(now >= first, "early");
+    check(now < first + 1ms, "late");
+  });
+  spawn([&] { made[1]->cancel(); });
+  join();
+  settle();
+}
+
 // Something hangs on it: its end goes on in the executor.
 void fires_with_callback() {
   fresh_process();
@@ -254,6 +274,7 @@ std::vector<kernel> thread_kernels() {
       {"timekeeper.canceled", canceled_while_it_fires},
       {"timekeeper.canceled_with_cause", canceled_with_cause_while_it_fires},
       {"timekeeper.dropped", dropped_while_it_fires},
+      {"timekeeper.more_than_a_batch", more_than_a_batch},
       {"timekeeper.callback", fires_with_callback},
       {"timekeeper.parent_ends", parent_ends_while_it_fires},
       {"timekeeper.born_late", born_late},

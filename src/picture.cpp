@@ -34,9 +34,6 @@ namespace {
 
 using index = std::unordered_map<const node*, std::size_t>;
 
-// How many children are taken in one go while their parent's lock is held, as in cancel.cpp.
-constexpr std::size_t batch = 64;
-
 // Keeps what a walk has found, until it is over.
 class pins {
  public:
@@ -79,8 +76,8 @@ class children {
 
   // Adds some to `found`, perhaps again; false: these were the last. Throws std::bad_alloc.
   bool take(std::vector<cancel_node*>& found) {
-    kept_.room(batch);
-    std::array<cancel_node*, batch> fresh{};
+    kept_.room(sizes::children_copied);
+    std::array<cancel_node*, sizes::children_copied> fresh{};
     std::size_t n = 0;
     {
       shard& s = lock_shard(of_, number_);
@@ -94,7 +91,7 @@ class children {
         beginnings_ = 0;
         return ++number_ < shard_count(of_);
       }
-      while (n < batch && next_) {
+      while (n < sizes::children_copied && next_) {
         cancel_node& c = *next_;
         const place here = at_;
         step();

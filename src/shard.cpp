@@ -13,12 +13,11 @@ namespace heed::inline v0 {
 
 namespace {
 
-constexpr unsigned most_shards = 32;
-static_assert(most_shards - 1 <= node::shard_number);
+static_assert(sizes::most_shards - 1 <= node::shard_number);
 constexpr std::align_val_t line_align{alignof(shard_table::line)};
 
 shard_table* make_table() noexcept {
-  const unsigned count = std::min(std::bit_ceil(os::cpu_count()), most_shards);
+  const unsigned count = std::min(std::bit_ceil(os::cpu_count()), sizes::most_shards);
   if (count < 2) return nullptr;
   void* memory = ::operator new((count + 1) * sizeof(shard_table::line), line_align, std::nothrow);
   if (!memory) return nullptr;  // it goes on as it was

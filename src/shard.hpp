@@ -14,6 +14,7 @@
 #include <heed/atomic.hpp>
 
 #include "annotations.hpp"
+#include "sizes.hpp"
 #include "sync.hpp"
 
 #include <cstddef>
@@ -27,7 +28,7 @@ struct shard_table;
 
 // Some of the children of a node, packed for a walk that fetches them ahead of their turn.
 struct chunk {
-  static constexpr std::size_t room = 14;
+  static constexpr std::size_t room = sizes::chunk;
   chunk* older;
   std::size_t count;
   cancel_node* at[room];

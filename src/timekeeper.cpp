@@ -5,6 +5,7 @@
 #include "default_scheduler.hpp"
 #include "executor.hpp"
 #include "head_start.hpp"
+#include "sizes.hpp"
 
 #include <algorithm>
 #include <system_error>
@@ -15,10 +16,6 @@ namespace heed::inline v0 {
 constinit std::array<timekeeper::shard, timekeeper::count> timekeeper::shards_{};
 
 namespace {
-
-// How many are fired, and how many are moved within the wheel, while a shard's lock is held: others wait that long.
-constexpr std::size_t batch = 64;
-constexpr int moves = 128;
 
 // This is the thread that keeps time: the one that a fork from a callback brings into the child.
 thread_local constinit bool keeps_time = false;
@@ -54,14 +51,14 @@ void timekeeper::ring(time_point when) noexcept {
 }
 
 bool timekeeper::serve(shard& s) noexcept {
-  timer* due[batch];
+  timer* due[sizes::timer_batch];
   std::size_t n = 0;
   bool more = true;
   {
     const locked guard(s.lock);
-    int steps = moves;
+    int steps = sizes::timer_moves;
     const time_point present = os::now();  // I8
-    while (n < batch) {
+    while (n < sizes::timer_batch) {
       timer* t = s.wheel.pop_any(present, steps);
       if (!t) {
         more = s.wheel.busy();

@@ -1,11 +1,10 @@
 #include "timer_wheel.hpp"
 
+#include "sizes.hpp"
+
 #include <limits>
 
 namespace heed::inline v0 {
-
-// In a slot that holds no more than these, next() looks for the earliest; in others it says where the slot starts.
-static constexpr int few = 16;
 
 void timer_wheel::start(unsigned tag, time_point now) noexcept {
   next_tag_ = static_cast<std::uint8_t>(tag & low);
@@ -88,7 +87,7 @@ time_point timer_wheel::next() noexcept {
   time_point earliest = time_point::max();
   int seen = 0;
   for (links* l = bare(list.next); l != &list; l = bare(l->next)) {
-    if (++seen > few) return time_of(start_of(p));
+    if (++seen > sizes::timers_looked_at) return time_of(start_of(p));
     earliest = std::min(earliest, static_cast<timer*>(l)->when());
   }
   return earliest;
