@@ -84,6 +84,23 @@ void work() {
   check(top.cancel(), "the last cancel");
 }
 
+// The highest waits, without a limit, for what the lowest does.
+void wait_for_the_lowest() {
+  for (int round = 0; round < 20; ++round) {
+    const auto [ctx, cancel] = heed::with_cancel(heed::background());
+    std::thread waits([c = ctx] {
+      take_priority(2);
+      c.wait();
+    });
+    std::thread ends([c = cancel.share()] {
+      take_priority(0);
+      c();
+    });
+    waits.join();
+    ends.join();
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -114,6 +131,7 @@ int main() {
     const rlimit spin{2'000'000, 2'000'000};  // µs of one thread's time without blocking
     check(::setrlimit(RLIMIT_RTTIME, &spin) == 0, "RLIMIT_RTTIME");
     take_priority(1);
+    wait_for_the_lowest();
     work();
     std::_Exit(0);
   }
