@@ -56,6 +56,22 @@ void fires_while_dropped() {
   }
 }
 
+// Its handles, and two that are detached below, have a hold each, and let go at once: who comes last, after two tries that others
+// spoiled, finds the timer still armed, and the timer no hold that it could add to.
+void fires_while_three_let_go() {
+  heed::manual_scheduler time;
+  {
+    auto made = std::make_unique<cancelable>(heed::with_timeout(heed::background(time), 1s));
+    made->cancel.release();
+    std::unique_ptr<heed::context> far[2];
+    for (auto& one : far) one = std::make_unique<heed::context>(heed::without_cancel(made->ctx));
+    spawn([&] { time.advance(2s); });
+    spawn([&] { made.reset(); });
+    for (auto& one : far) spawn([&] { one.reset(); });
+    join();
+  }
+}
+
 // The deadline keeps the context, nobody else.
 void fires_after_release() {
   heed::manual_scheduler time;
@@ -113,10 +129,10 @@ void wakes_who_waits() {
 
 std::vector<kernel> time_kernels() {
   return {
-      {"time.cancel", fires_while_cancel},   {"time.parent_cancels", fires_while_parent_cancels},
-      {"time.dropped", fires_while_dropped}, {"time.released", fires_after_release},
-      {"time.made", fires_while_it_is_made}, {"time.two_advance", two_advance},
-      {"time.wakes", wakes_who_waits},
+      {"time.cancel", fires_while_cancel},    {"time.parent_cancels", fires_while_parent_cancels},
+      {"time.dropped", fires_while_dropped},  {"time.three_let_go", fires_while_three_let_go},
+      {"time.released", fires_after_release}, {"time.made", fires_while_it_is_made},
+      {"time.two_advance", two_advance},      {"time.wakes", wakes_who_waits},
   };
 }
 
