@@ -37,6 +37,7 @@ class Bug:
         self.path, self.old, self.new = entry["in"], entry["old"].lstrip("\n"), entry["new"].lstrip("\n")
         self.kernels, self.tests = entry.get("kernels"), [t.partition(" ") for t in entry.get("tests", [])]
         self.plain, self.unnoticed = entry.get("plain", False), entry.get("unnoticed", False)
+        self.seconds = entry.get("seconds", 5)  # for each kernel, where a quick look has not been enough
         text = (ROOT / self.path).read_text()
         if text.count(self.old) != 1:
             sys.exit(f"{name}: stands {text.count(self.old)} times in {self.path}: {self.old}")
@@ -125,7 +126,7 @@ def notice(bug, base, folder, jobs, kernels, took):
     (tree / bug.path).write_text(bug.text)
     if bug.kernels:
         there = [k for k in kernels if re.fullmatch(bug.kernels, k)]
-        said = mutate.judge_guard(folder, base, folder / "objects", bug.name, bug.path, bug.text, there, 5)
+        said = mutate.judge_guard(folder, base, folder / "objects", bug.name, bug.path, bug.text, there, bug.seconds)
         if said.startswith("killed"):
             noticed.append("K " + said.removeprefix("killed: "))
     for test, _, given in bug.tests:
