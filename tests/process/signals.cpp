@@ -5,6 +5,9 @@
 #include <heed/heed.hpp>
 
 #include <pthread.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <atomic>
 #include <csignal>
 #include <thread>
 
@@ -51,11 +54,37 @@ void by_a_descriptor() {
   check(::read(tell[0], &seen, 1) == 1 && seen == 'd' && process::readable(fd), "done in the handler");
 }
 
+// A handler in the middle of a cancel, while that makes the descriptor readable: it is done by then, also in the handler, which
+// waits for nobody.
+std::atomic<bool> interrupts{false};
+int interrupted = -1;  // the descriptor
+void in_a_cancel() {
+  auto made = heed::with_cancel(heed::background());
+  watched = &made.ctx;
+  interrupted = made.ctx.done_fd();
+  static std::atomic<bool> asked{false};
+  std::signal(SIGUSR1, [](int) {
+    check(watched->done() && process::readable(interrupted), "done in the middle of its cancel");
+    asked = true;
+  });
+  interrupts = true;
+  made.cancel();
+  check(asked, "cancel() writes to the descriptor");
+}
+
 }  // namespace
+
+// In the place of libc's, also for the library.
+extern "C" ssize_t write(int fd, const void* bytes, std::size_t count) {
+  if (fd == interrupted && interrupts.exchange(false)) ::raise(SIGUSR1);
+  return ::syscall(SYS_write, fd, bytes, count);
+}
 
 int main() {
   says("a signal is waited for by a thread");
   check(process::in_child(by_a_thread) == 0, "by a thread");
   says("a handler writes to a descriptor");
   check(process::in_child(by_a_descriptor) == 0, "by a descriptor");
+  says("a handler interrupts a cancel");
+  check(process::in_child(in_a_cancel) == 0, "in a cancel");
 }
