@@ -150,6 +150,15 @@ static bool is_abandoned(const cancel_node& c) noexcept {
   return !above.own.children.load(std::memory_order_acquire).has_table() && above.own.lock.is_free();
 }
 
+// One that is plain; its parent.
+static inline node* free_plain_node(node& n) noexcept {
+  const std::size_t size = n.block();
+  node* const above = n.parent;
+  n.~node();
+  pool::give(&n, size);
+  return above;
+}
+
 // What happens to most nodes when a hold goes: it was not the last one; or the node is a value that is its bytes; or it was made
 // by with_cancel(), is on no list any more, and there is nothing unusual to it. True: that is done, and `next` is what a hold
 // has to be dropped on now. False: nothing has changed.
@@ -165,10 +174,7 @@ static bool is_abandoned(const cancel_node& c) noexcept {
     return true;
   }
   if (n.is(node::plain)) {
-    const std::size_t size = n.block();
-    next = n.parent;
-    n.~node();
-    pool::give(&n, size);
+    next = free_plain_node(n);
     return true;
   }
   if (n.is(node::own_memory)) return false;
@@ -372,13 +378,19 @@ inline void free_plain(cancel_node& n) noexcept {
 }
 
 [[gnu::noinline]] void release_plain(node& n) noexcept {
+  if (!track::surely_off()) [[unlikely]]
+    return release_handle(&n);
   // acquire: what others did with their handles. release: as in release_handle().
   if (n.handles.load(std::memory_order_acquire) != 1 &&
       n.handles.fetch_sub(1, std::memory_order_acq_rel) != 1)
     return;
   n.handles.store(0, std::memory_order_relaxed);  // for who looks: nobody has it any more
   release_scope(n);
-  drop(&n);
+  // acquire: what others did with their holds; who seems to be alone is, as nobody can find it. release: as in drop().
+  if (n.holds.load(std::memory_order_acquire) != 1 && n.holds.fetch_sub(1, std::memory_order_acq_rel) != 1)
+    return;
+  node* const above = free_plain_node(n);
+  if (above) drop(above);
 }
 
 // A deadline that has ended, and hangs nowhere: canceled before its time, as most are.
@@ -403,22 +415,23 @@ inline void free_plain(cancel_node& n) noexcept {
 
 void context::release(node_head* head) noexcept {
   auto* any = static_cast<node*>(head);
-  if (any->what == kind::cancel) {
+  if (any->what == kind::cancel) [[likely]] {
     auto& n = static_cast<cancel_node&>(*any);
     constexpr std::uint64_t quiet = word::verdict | word::settled | word::inherited | word::uncommon;
     // In this order. acquire: what others did with their handles; from here on nothing new comes to hang there.
     const std::uint32_t handles = n.handles.load(std::memory_order_acquire);
-    const bool last_handle = (handles & node::number) == 1;
+    if ((handles & node::number) != 1) [[unlikely]]
+      return release_one_of_many(n);
     // acquire: the walk that wrote `inherited` is through with it, or has pinned it before (L4).
     const std::uint64_t w = n.word.load(std::memory_order_acquire);
     // acquire: what others did with their holds (L3).
-    const bool last = last_handle && n.holds.load(std::memory_order_acquire) == 1;
-    if (last && (w & word::flags & ~quiet) == 0) {
-      if (!n.parent) return free_plain(n);
+    if ((w & word::flags & ~quiet) == 0 && n.holds.load(std::memory_order_acquire) == 1) [[likely]] {
+      if (!n.parent) [[likely]]
+        return free_plain(n);
       if (w & word::inherited) return free_and_drop(n, nullptr, n.parent);  // it has a hold there (L2)
       if (rides(n)) return release_hanging(n);
     }
-    if (last_handle && (w & word::flags & ~word::uncommon) == word::hooks) return release_hooked(n, handles);
+    if ((w & word::flags & ~word::uncommon) == word::hooks) return release_hooked(n, handles);
     return release_handle(&n);
   }
   if (any->what == kind::deadline) return release_deadline(static_cast<deadline_node&>(*any));

@@ -100,16 +100,6 @@ std::vector<question> ask_both(const node* a, const node* b) {
   return questions;
 }
 
-// V2
-std::uint64_t filter_of(const std::vector<question>& asked) noexcept {
-  std::uint64_t all = node_head::others;
-  for (const question& q : asked) {
-    all |= q.of->what == kind::value ? node_head::bits_of(*static_cast<const value_node*>(q.of)->key)
-                                     : lookup_any;
-  }
-  return all;
-}
-
 // M1, for all at or above `n`. The merges' lock is held.
 void mark(cancel_node* n) noexcept {
   for (; n; n = scope_above(n->parent)) {
@@ -135,7 +125,10 @@ cancelable merge(const context& a, const context& b, std::source_location where)
   process_scheduler::prepare_for_fork();
   auto* m =
       ::new (allocate(tree::of(a), sizeof(merge_node), asked.size() * sizeof(node*), alignof(merge_node)))
-          merge_node(a, b, asked.empty() ? lookup_past(of_a ? of_a : of_b) : filter_of(asked), asked.size());
+          merge_node(a, b,
+                     asked.empty() ? lookup_past(of_a ? of_a : of_b)
+                                   : (of_a->lookup & of_b->lookup & nothing_known) | node_head::others,
+                     asked.size());
   std::transform(asked.begin(), asked.end(), m->asked(), [](const question& q) { return q.of; });
   track::made(*m, where);
 

@@ -109,7 +109,8 @@ cancel_node* take_found(cancel_node& n) noexcept;
 // Puts a child into the locked shard with this number. False: it needs a chunk first, and `spare` was null. Takes
 // `spare` if it has used it.
 bool put(shard& s, unsigned number, cancel_node& c, chunk*& spare) noexcept HEED_REQUIRES(s.lock);
-// Its rare half.
+// Its two halves, of which the first takes no chunk.
+bool put_where_room_is(shard& s, unsigned number, cancel_node& c) noexcept HEED_REQUIRES(s.lock);
 bool put_in_new_chunk(shard& s, unsigned number, cancel_node& c, chunk*& spare) noexcept
     HEED_REQUIRES(s.lock);
 // Takes a child out of the locked shard; returns a chunk that is empty now, for free_chunk() once the lock is free.

@@ -84,18 +84,6 @@ struct node : node_head {
   static constexpr std::uint32_t second_up = 1U << 29;  // in handles: see above
   static constexpr std::uint32_t number = second_up - 1;
 
-  // Starts with these handles, and their one hold. What has no word holds its parent; a cancelable node gets to
-  // that when it is linked (L2). The last is for node_head.
-  node(kind k, node* above, std::uint32_t handle_count, std::uint64_t lookup_word) noexcept;
-  node(const node&) = delete;
-  node& operator=(const node&) = delete;
-
-  node* const parent;  // held; null: background()
-  sync::atomic<std::uint32_t> handles;
-  sync::atomic<std::uint32_t> holds{1};
-  // One byte each, as different threads write them.
-  const kind what;
-  // Settled at birth, before anybody else has it.
   enum trait : std::uint8_t {
     own_scheduler = 1,  // the root has a scheduler of its own
     timed = 2,          // cancelable: it or a scope above may have a deadline
@@ -105,7 +93,21 @@ struct node : node_head {
     own_cause = 32,     // deadline: it was made with a cause
     plain = 64,         // all that is to be done for its end is to give its block back to the pool
   };
-  std::uint8_t traits;
+
+  // Starts with these handles, and their one hold. What has no word holds its parent; a cancelable node gets to
+  // that when it is linked (L2). The last is for node_head.
+  // `inherits`: which traits it has from its parent. `words`: it is plain, and its block has so many; 0: it is not.
+  node(kind k, node* above, std::uint32_t handle_count, std::uint64_t lookup_word,
+       int inherits = own_scheduler | own_memory, std::uint8_t words = 0) noexcept;
+  node(const node&) = delete;
+  node& operator=(const node&) = delete;
+
+  node* const parent;  // held; null: background()
+  sync::atomic<std::uint32_t> handles;
+  sync::atomic<std::uint32_t> holds{1};
+  // One byte each, as different threads write them.
+  const kind what;
+  std::uint8_t traits;  // settled at birth, before anybody else has it
   bool is(trait t) const noexcept { return (traits & t) != 0; }
   void give(int t) noexcept { traits = static_cast<std::uint8_t>(traits | t); }
   void take_away(int t) noexcept { traits = static_cast<std::uint8_t>(traits & ~t); }
@@ -116,7 +118,7 @@ struct node : node_head {
   static constexpr std::uint8_t lost = 1U << 6;
   static constexpr std::uint8_t no_callbacks = 1U << 5;
   static constexpr std::uint8_t shard_number = no_callbacks - 1;
-  sync::atomic<std::uint8_t> hung{0};
+  sync::atomic<std::uint8_t> hung;
   // Makes it plain, with a block of so many bytes; unless it is too large, or in a root's own memory.
   void set_plain(std::size_t block) noexcept {
     // Rounded up, as the pool does: it is to go back to where it came from.
@@ -237,13 +239,18 @@ inline void retain_handle(node& n) noexcept {
 void after_last_handle(node& n, std::uint32_t before) noexcept;
 // One handle less, where there seemed to be one only.
 void release_only_handle(node& n) noexcept;
+// One handle less, where there seemed to be more.
+inline void release_one_of_many(node& n) noexcept {
+  // release/acquire: the one who finds itself last sees what all others did with their handles.
+  const std::uint32_t before = n.handles.fetch_sub(1, std::memory_order_acq_rel);
+  if ((before & node::number) == 1) [[unlikely]]
+    after_last_handle(n, before);
+}
 // One handle less. May run foreign code.
 inline void release_handle(node* n) noexcept {
   // relaxed: only chooses.
   if ((n->handles.load(std::memory_order_relaxed) & node::number) == 1) return release_only_handle(*n);
-  // release/acquire: the one who finds itself last sees what all others did with their handles.
-  const std::uint32_t before = n->handles.fetch_sub(1, std::memory_order_acq_rel);
-  if ((before & node::number) == 1) after_last_handle(*n, before);
+  release_one_of_many(*n);
 }
 // Where the extra bytes start. `align` is a power of two.
 constexpr std::size_t extra_offset(std::size_t size, std::size_t align) noexcept {
@@ -276,20 +283,25 @@ inline void deallocate(void* block, bool own, std::size_t size, std::size_t extr
   ::operator delete(block, std::align_val_t(align));
 }
 
-inline node::node(kind k, node* above, std::uint32_t handle_count, std::uint64_t lookup_word) noexcept
+inline node::node(kind k, node* above, std::uint32_t handle_count, std::uint64_t lookup_word, int inherits,
+                  std::uint8_t words) noexcept
     : node_head{lookup_word}, parent(above), handles(handle_count), what(k),
-      traits(above ? static_cast<std::uint8_t>(above->traits & (own_scheduler | own_memory))
-                   : std::uint8_t{0}) {
+      traits(static_cast<std::uint8_t>((above ? above->traits & inherits : 0) | (words != 0 ? plain : 0))),
+      hung(words) {
   const bool linked_later = k >= kind::cancel;  // L2
   if (above && !linked_later) hold(*above);
 }
 
 // --- structure (derive.cpp) ---
 
-// The cancelable node behind a scope; null for never_ending.
+// The cancelable node behind a scope that is not never_ending: all others are the base of one, and only handles see
+// them as const.
+inline cancel_node& node_of(const scope& s) noexcept {
+  return static_cast<cancel_node&>(const_cast<scope&>(s));
+}
+// The same; null for never_ending.
 inline cancel_node* node_of(const scope* s) noexcept {
-  // Every scope but never_ending is the base of a cancel_node; only handles see it as const.
-  return s == &never_ending ? nullptr : static_cast<cancel_node*>(const_cast<scope*>(s));
+  return s == &never_ending ? nullptr : &node_of(*s);
 }
 cancel_node* scope_of_value(const node& value) noexcept;
 // The scope that a child of `parent` would hang under; null where nothing above can be canceled.
@@ -392,18 +404,22 @@ inline std::uint8_t number_of(const cancel_node& c) noexcept {
   return c.hung.load(std::memory_order_relaxed) & node::shard_number;
 }
 
-inline bool put(shard& s, unsigned number, cancel_node& c, chunk*& spare) noexcept {
+inline bool put_where_room_is(shard& s, unsigned number, cancel_node& c) noexcept {
   const children_of_shard now = s.children.load(std::memory_order_relaxed);
   if (now.none()) {
     s.children.store(children_of_shard::of_single(&c), std::memory_order_relaxed);
   } else {
     chunk* newest = now.chunks();
-    if (!newest || newest->count == chunk::room) return put_in_new_chunk(s, number, c, spare);
+    if (!newest || newest->count == chunk::room) [[unlikely]]
+      return false;
     newest->at[newest->count] = &c;
     c.slot = &newest->at[newest->count++];
   }
   c.hung.store(static_cast<std::uint8_t>(number | node::on_list), std::memory_order_relaxed);
   return true;
+}
+inline bool put(shard& s, unsigned number, cancel_node& c, chunk*& spare) noexcept {
+  return put_where_room_is(s, number, c) || put_in_new_chunk(s, number, c, spare);
 }
 inline chunk* take_out(shard& s, cancel_node& c) noexcept {
   c.hung.store(number_of(c), std::memory_order_relaxed);
@@ -436,13 +452,12 @@ inline bool cancel_in_passing(cancel_node& n, error& cause, std::source_location
   constexpr auto verdict = static_cast<std::uint64_t>(errc::canceled);
   // relaxed: only chooses.
   std::uint64_t w = n.word.load(std::memory_order_relaxed);
-  if ((w & ~word::uncommon) == 0 && !cause && n.what == kind::cancel) {
+  if ((w & ~word::uncommon) == 0 && !cause && n.what == kind::cancel) [[likely]] {
     // release: all before the cancel (I4); the cause is null, and the place is in the word (I2). Unpinned, this is the last
     // touch.
     if (n.word.compare_exchange_strong(w, verdict | word::settled | word::at(where),
-                                       std::memory_order_release, std::memory_order_relaxed)) {
+                                       std::memory_order_release, std::memory_order_relaxed)) [[likely]]
       return true;
-    }
   }
   return cancel(n, errc::canceled, cause, where);
 }
@@ -489,8 +504,9 @@ class tree {
   // release_handle(), quicker where it is the last.
   static void release(node& n) noexcept {
     // relaxed: only chooses.
-    if ((n.handles.load(std::memory_order_relaxed) & node::number) == 1) return context::release(&n);
-    release_handle(&n);
+    if ((n.handles.load(std::memory_order_relaxed) & node::number) == 1) [[unlikely]]
+      return context::release(&n);
+    release_one_of_many(n);
   }
   // Takes over two handles.
   static cancelable make(cancel_node* n, std::source_location where) noexcept {

@@ -24,8 +24,9 @@ struct indexed_value : value_node {
 
 // Both.
 struct late_indexed_value : late_value {
-  late_indexed_value(const context& above, const key_base& k, const value_type& t) noexcept
-      : late_value(above, k, t, node_head::since, length, &index) {}
+  late_indexed_value(const context& above, const key_base& k, const value_type& t,
+                     std::uint64_t lookup_word) noexcept
+      : late_value(above, k, t, lookup_word, length, &index, nothing_known) {}
   value_index index;
 };
 
@@ -40,24 +41,38 @@ std::size_t size_of(const value_node& v) noexcept {
   return is_late(v) ? sizeof(late_value) : sizeof(value_node);
 }
 
-bool passes(std::uint64_t filter, std::uint64_t bits) noexcept {
-  return (filter & bits) == bits;
+bool passes(std::uint64_t filter, const key_base& k) noexcept {
+  return (filter & node_head::bits_of(k)) == 0;
 }
 
-// The word of `block` where a key is noted.
+// Keys often lie side by side: with this factor such ones meet in a filter less often than random ones do (with
+// the golden ratio's up to three times as often). The upper bits are the good ones.
+std::uint64_t hash_of(const key_base& k) noexcept {
+  return reinterpret_cast<std::uintptr_t>(&k) * 0x2545F4914F6CDD1D;
+}
+
+// The word of `block` where a key is noted, and its bits there.
 std::size_t word_of(const key_base& k) noexcept {
-  return node_head::hash_of(k) >> 49 & 7;
+  return hash_of(k) >> 49 & 7;
+}
+std::uint64_t bits_in_block(const key_base& k) noexcept {
+  const std::uint64_t h = hash_of(k);
+  return (std::uint64_t(1) << (h >> 58)) | (std::uint64_t(1) << (h >> 52 & 63));
+}
+bool block_passes(const value_index& i, const key_base& k) noexcept {
+  const std::uint64_t bits = bits_in_block(k);
+  return (i.block[word_of(k)] & bits) == bits;
 }
 
 constexpr std::uint64_t each_byte = 0x0101010101010101;
 
-// Among `tags`.
+// Among `tags`. Of keys side by side no two are the same.
 std::uint64_t tag_of(const key_base& k) noexcept {
-  return node_head::hash_of(k) >> 41 & 0xFF;
+  return reinterpret_cast<std::uintptr_t>(&k) / alignof(key_base) & 0xFF;
 }
 
 // The place in an index; null: none.
-const void* find_in(const value_index& i, const key_base& k) noexcept {
+[[gnu::always_inline]] inline const void* find_in(const value_index& i, const key_base& k) noexcept {
   // A byte of `apart` is 0 where the tag is the same; its high bit in `same` is then 1, and the lowest such is right.
   const std::uint64_t apart = i.tags ^ tag_of(k) * each_byte;
   for (std::uint64_t same = (apart - each_byte) & ~apart & each_byte << 7; same; same &= same - 1) {
@@ -67,33 +82,51 @@ const void* find_in(const value_index& i, const key_base& k) noexcept {
   return nullptr;
 }
 
-// From `first` up to the end of its run.
-const void* find_in_run(const value_node& first, const key_base& k, const node*& beyond) noexcept {
-  const std::uint64_t bits = node_head::bits_of(k);
-  const value_index* i = is_late(first) ? static_cast<const late_value&>(first).last : nullptr;
-  if (passes(first.lookup, bits)) {
-    const node* n = &first;
-    for (std::size_t steps = first.position % length; steps > 0; --steps) {
-      auto& v = static_cast<const value_node&>(*n);
-      if (v.key == &k) return v.storage();
-      n = v.parent;
-      if (steps > 1 && n->lookup & node_head::form) [[likely]]
-        continue;  // a jump, not a conditional move
-      n = lookup_at(n);
-    }
-    beyond = n;
-    if (first.position < length) return nullptr;
-    if (!i) i = &static_cast<const indexed_value*>(n)->index;
-  }  // else, if there is no `i`: neither here nor beyond (V2)
+// From an index up to the end of its run.
+const void* find_in_blocks(const value_index* i, const key_base& k) noexcept {
   for (const value_index* above; i; i = above) {
     above = i->block_before;
-    beyond = i->beyond;
-    if (!passes(i->block[word_of(k)], bits)) continue;
+    if (!block_passes(*i, k)) continue;
     for (; i != above; i = i->before) {
       if (const void* found = find_in(*i, k)) return found;
     }
   }
   return nullptr;
+}
+
+// From `first` up to the last index, or to the end of the run where it has none yet; `next`: what comes then.
+const void* find_near(const value_node& first, const key_base& k, const node*& next) noexcept {
+  const node* n = &first;
+  for (std::size_t steps = first.position % length; steps > 0; --steps) {
+    auto& v = static_cast<const value_node&>(*n);
+    if (v.key == &k) return v.storage();
+    n = v.parent;
+    if (steps > 1 && n->lookup & node_head::form) [[likely]]
+      continue;  // a jump, not a conditional move
+    n = lookup_at(n);
+  }
+  next = n;
+  return nullptr;
+}
+
+// All of a run that has one index at most.
+const void* find_early(const value_node& first, const key_base& k, const node*& beyond) noexcept {
+  const void* found = find_near(first, k, beyond);
+  if (found || first.position < length) return found;
+  const value_index& only = static_cast<const indexed_value*>(beyond)->index;
+  beyond = only.beyond;
+  return find_in(only, k);
+}
+
+// From `first` up to the end of its run.
+const void* find_in_run(const value_node& first, const key_base& k, const node*& beyond) noexcept {
+  if (!is_late(first)) return passes(first.lookup, k) ? find_early(first, k, beyond) : nullptr;
+  auto& late = static_cast<const late_value&>(first);
+  if (passes(late.since, k)) {
+    if (const void* found = find_near(first, k, beyond)) return found;
+  }
+  beyond = late.last->beyond;
+  return find_in_blocks(late.last, k);
 }
 
 // What one node answers that is not a value in a run.
@@ -115,24 +148,15 @@ std::size_t align_of(const value_type& t) noexcept {
   return std::max(alignof(value_node), t.align);
 }
 
-// Which values, and how hard to try.
-enum class way {
-  any,
-  small,          // it fits inside, and is its bytes
-  small_quickly,  // and besides: null where it takes more than a few steps
-};
-
-template <class Node, way w, class... Args>
+template <class Node, class... Args>
 Node* make(const context& parent, const key_base& k, const value_type& t, Args... args) {
-  const bool inside = w != way::any || node_head::fits_inside(t.size, t.align);
+  const bool inside = node_head::fits_inside(t.size, t.align);
   const std::size_t extra = inside ? 0 : t.size;
   const std::size_t align = inside ? alignof(Node) : align_of(t);
-  void* const room = w == way::small_quickly ? pool::take_quickly(sizeof(Node))
-                                             : allocate(tree::of(parent), sizeof(Node), extra, align);
-  if (w == way::small_quickly && !room) return nullptr;
+  void* const room = allocate(tree::of(parent), sizeof(Node), extra, align);
   Node* made = ::new (room) Node(parent, k, t, args...);
   if (!inside) made->offset = static_cast<std::uint32_t>(extra_offset(sizeof(Node), align));
-  if (w != way::any || (!t.destroy && align <= __STDCPP_DEFAULT_NEW_ALIGNMENT__))
+  if (!t.destroy && align <= __STDCPP_DEFAULT_NEW_ALIGNMENT__)
     made->set_plain(whole_size(sizeof(Node), extra, align));
   return made;
 }
@@ -142,14 +166,15 @@ template <class Node>
 value_node* laid_down(Node* v) noexcept {
   value_index& i = v->index;
   const node* at = v;
-  i.tags = 0;
+  std::uint64_t tags = 0;
   for (std::size_t n = 0; n < length; ++n) {
     auto& one = static_cast<const value_node&>(*at);
     i.keys[n] = one.key;
     i.places[n] = one.storage();
-    i.tags |= tag_of(*one.key) << 8 * n;
+    tags |= tag_of(*one.key) << 8 * n;
     at = lookup_at(one.parent);
   }
+  i.tags = tags;
   i.before = at && at->what == kind::value ? index_of(static_cast<const value_node&>(*at)) : nullptr;
   i.beyond = i.before ? i.before->beyond : at;
   if (i.before && i.before->above + 1 < block_length) {
@@ -161,41 +186,43 @@ value_node* laid_down(Node* v) noexcept {
     i.block_before = i.before;
     i.above = 0;
   }
-  for (const key_base* k : i.keys) i.block[word_of(*k)] |= node_head::bits_of(*k);
+  for (const key_base* k : i.keys) i.block[word_of(*k)] |= bits_in_block(*k);
   return v;
 }
 
 // The 8th, 16th ... of a run: one with an index.
-template <way w>
 value_node* make_eighth(const context& parent, const key_base& k, const value_type& t, std::uint64_t word,
                         bool late) {
-  if (w == way::small_quickly) return nullptr;
-  if (late) return laid_down(make<late_indexed_value, w>(parent, k, t));
-  return laid_down(make<indexed_value, w>(parent, k, t, word, length));
+  if (late) return laid_down(make<late_indexed_value>(parent, k, t, word));
+  return laid_down(make<indexed_value>(parent, k, t, word, length));
 }
 
-template <way w>
 value_node* make_value(const context& parent, const key_base& k, const value_type& t) {
   const node* above = lookup_at(tree::of(parent));
-  std::uint64_t word = node_head::bits_of(k) | (above ? above->lookup : 0);
+  const std::uint64_t bits = node_head::bits_of(k);
+  const std::uint64_t filter = (above ? above->lookup : nothing_known) & ~(bits | node_head::form);
   std::size_t position = 1;
-  if (!above || above->what != kind::value) {
-    word |= node_head::all;
-  } else {
+  bool late = false;
+  if (above && above->what == kind::value) {
     auto& last = static_cast<const value_node&>(*above);
     position += last.position;
-    if (is_late(last) && position <= last_early)
-      return make<late_value, w>(parent, k, t, word, position, static_cast<const late_value&>(last).last);
-    if (position == length || position > last_early)
-      return make_eighth<w>(parent, k, t, word, position > last_early);
+    late = position > last_early;
+    if (is_late(last) && !late) {
+      auto& one = static_cast<const late_value&>(last);
+      return make<late_value>(parent, k, t, filter | node_head::late, position, one.last, one.since & ~bits);
+    }
   }
-  return make<value_node, w>(parent, k, t, word, position);
+  const std::uint64_t word = filter | (late ? node_head::late : node_head::early);
+  if (late || position == length) return make_eighth(parent, k, t, word, late);
+  return make<value_node>(parent, k, t, word, position);
 }
 
 // The value's handles count as one on its scope.
 context with_handle(value_node* v) noexcept {
-  if (cancel_node* within = node_of(v->within)) retain_handle(*within);
-  return tree::make(v, v->within);
+  const scope* const within = v->within;
+  // relaxed, as in retain_handle(): the caller has the parent, and so one already.
+  if (within != &never_ending) node_of(*within).handles.fetch_add(1, std::memory_order_relaxed);
+  return tree::make(v, within);
 }
 
 }  // namespace
@@ -225,26 +252,39 @@ const node* lookup_above(const node* n) noexcept {
   return nullptr;
 }
 
+// The same from a block on.
+[[gnu::noinline]] static const void* find_from_block(const value_index& i, const key_base& k) noexcept {
+  const void* found = find_in_blocks(&i, k);
+  return found || !i.beyond ? found : find_from(i.beyond, k);
+}
+
 const void* context::find(const node_head& from, const key_base& k) noexcept {
-  if ((from.lookup & node_head::form) == node_head::since) {
-    // Misses below many values: most are told by the filters of the run alone.
-    const std::uint64_t bits = node_head::bits_of(k);
-    const value_index* i = static_cast<const late_value&>(from).last;
-    if (!passes(from.lookup, bits)) {
-      while (!passes(i->block[word_of(k)], bits)) {
-        if (!i->block_before && !i->beyond) return nullptr;
-        if (!i->block_before) break;
+  switch (from.lookup & node_head::form) {
+    case node_head::early: {
+      const node* beyond = nullptr;
+      const void* found = find_early(static_cast<const value_node&>(from), k, beyond);
+      return found || !beyond ? found : find_from(beyond, k);
+    }
+    case node_head::late: {
+      // Misses below many values: most are told by the filters of the run alone.
+      auto& first = static_cast<const late_value&>(from);
+      if (passes(first.since, k)) break;
+      const value_index* i = first.last;
+      while (!block_passes(*i, k)) {
+        if (!i->block_before) return i->beyond ? find_from(i->beyond, k) : nullptr;
         i = i->block_before;
       }
+      return find_from_block(*i, k);
     }
+    default: break;
   }
   return find_from(static_cast<const node*>(&from), k);
 }
 
 value_node::value_node(const context& parent_context, const key_base& k, const value_type& t,
-                       std::uint64_t lookup_word, std::size_t place_in_run) noexcept
-    : node(kind::value, tree::of(parent_context), 1, lookup_word), within(tree::scope_of(parent_context)),
-      key(&k), type(&t) {
+                       std::uint64_t lookup_word, std::size_t place_in_run, std::uint8_t words) noexcept
+    : node(kind::value, tree::of(parent_context), 1, lookup_word, own_scheduler | own_memory, words),
+      within(tree::scope_of(parent_context)), key(&k), type(&t) {
   position = static_cast<std::uint8_t>(place_in_run);
 }
 
@@ -275,7 +315,7 @@ void destroy_value(value_node* v) noexcept {
 
 context with_value_of(const context& parent, const key_base& k, const value_type& type, const void* bytes,
                       std::source_location where) {
-  value_node* v = make_value<way::any>(parent, k, type);
+  value_node* v = make_value(parent, k, type);
   std::memcpy(v->storage(), bytes, type.size);
   track::made(*v, where);
   return with_handle(v);
@@ -284,27 +324,52 @@ context with_value_of(const context& parent, const key_base& k, const value_type
 [[gnu::noinline]] static context with_small_value_anyhow(const context& parent, const key_base& k,
                                                          const value_type& type, std::uint32_t bytes,
                                                          std::source_location where) {
-  value_node* v = make_value<way::small>(parent, k, type);
+  value_node* v = make_value(parent, k, type);
   std::memcpy(v->small, &bytes, sizeof bytes);
   track::made(*v, where);
   return with_handle(v);
 }
 
+template <class Node>
+constexpr std::uint8_t words_of = sizeof(Node) / sizeof(std::uint64_t);
+
+// What make_value() does in many steps, in a few, for one that is neither an eighth nor in a root's own memory.
 context with_small_value(const context& parent, const key_base& k, const value_type& type,
                          std::uint32_t bytes, std::source_location where) {
-  const node* above = tree::of(parent);
+  node* const above = tree::of(parent);
+  const auto slowly = [&] { return with_small_value_anyhow(parent, k, type, bytes, where); };
+  if (!track::surely_off() || (above && above->is(node::own_memory))) [[unlikely]]
+    return slowly();
+  const std::uint64_t bits = node_head::bits_of(k);
+  const node* const head = lookup_at(above);
+  std::uint64_t word = (head ? head->lookup : ~std::uint64_t{0}) & ~bits;  // the form stays
+  std::size_t position = 1;
+  if (head && head->what == kind::value) {
+    auto& last = static_cast<const value_node&>(*head);
+    position += last.position;
+    if (position == length || position > last_early) return slowly();
+  }
+  static_assert((node_head::early & node_head::form) == node_head::form);
+  if (position == 1) word |= node_head::early;
   value_node* v = nullptr;
-  if (track::surely_off() && !(above && above->is(node::own_memory)))
-    v = make_value<way::small_quickly>(parent, k, type);
-  if (!v) [[unlikely]]
-    return with_small_value_anyhow(parent, k, type, bytes, where);
+  if ((word & node_head::form) == node_head::late) {
+    auto& last = static_cast<const late_value&>(*head);
+    void* const room = pool::take_quickly(sizeof(late_value));
+    if (!room) return slowly();
+    v = ::new (room)
+        late_value(parent, k, type, word, position, last.last, last.since & ~bits, words_of<late_value>);
+  } else {
+    void* const room = pool::take_quickly(sizeof(value_node));
+    if (!room) return slowly();
+    v = ::new (room) value_node(parent, k, type, word, position, words_of<value_node>);
+  }
   std::memcpy(v->small, &bytes, sizeof bytes);
   return with_handle(v);
 }
 
 // From here on everything comes from the node: the value's constructor may do anything, also with the parent's handle.
 value_slot::value_slot(const context& parent, const key_base& k, const value_type& type)
-    : node_(make_value<way::any>(parent, k, type)) {
+    : node_(make_value(parent, k, type)) {
   // The value's handles count as one on its scope.
   if (cancel_node* within = node_of(tree::scope_of(parent))) retain_handle(*within);
 }

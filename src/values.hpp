@@ -5,13 +5,16 @@
 //
 //  V1  A node that does not answer has the address of the nearest one above that does, or 0. So contexts without a
 //      value cost a lookup nothing.
-//  V2  One that answers has a filter of all keys at and above: what is not in it need not be asked for. A custom
+//  V2  One that answers has a filter of all keys at and above: what that says is not there need not be asked for. A custom
 //      context may know any key, so its filter, and those below, let all pass.
 //  V3  Values with nothing else that answers in between are a run. Its 8th, 16th ... value also holds an index:
 //      keys and places of its eight, and the way on to the index before. Up to eight of them are a block: each has
 //      a filter of its block from there up, and the way to the block before.
-//  V4  From the 16th of a run on the filter in the word is of those since the last index only, and the address of
-//      that index follows.
+//  V4  From the 16th of a run on, where that filter is nearly full, a second one is of those since the last index, and the
+//      address of that index follows.
+//
+// A key brings its bits in filters of the first kind, and only who adds or looks up a key reads it. Those of blocks, which are
+// made when a key that they are of may be gone, come of its address.
 //
 // All of this is written at birth, and what it points to is kept by the parent chain: lookups take no lock, count
 // nothing, and never recurse (I7). Keys are compared by address alone: a dead one is not read.
@@ -26,7 +29,8 @@
 namespace heed::inline v0 {
 
 inline constexpr std::uint64_t lookup_none = 0;
-inline constexpr std::uint64_t lookup_any = ~node_head::form | node_head::others;
+inline constexpr std::uint64_t lookup_any = node_head::others;    // V2
+inline constexpr std::uint64_t nothing_known = ~node_head::form;  // the filter of no keys
 // V1, for a node that does not answer: `n` does.
 inline std::uint64_t lookup_past(const node* n) noexcept {
   return reinterpret_cast<std::uintptr_t>(static_cast<const node_head*>(n));
@@ -56,7 +60,7 @@ struct value_index {
 // number in its run, and from the 16th on how many lie between it and the last index, and 8.
 struct value_node : node {
   value_node(const context& parent_context, const key_base& k, const value_type& t, std::uint64_t lookup_word,
-             std::size_t place_in_run) noexcept;
+             std::size_t place_in_run, std::uint8_t words = 0) noexcept;
   void* storage() const noexcept;
 
   // Where node leaves room, so that an int needs none of its own.
@@ -73,12 +77,14 @@ static_assert(sizeof(void*) != 8 || sizeof(value_node) == 56);
 // From the 16th of a run (V4).
 struct late_value : value_node {
   late_value(const context& above, const key_base& k, const value_type& t, std::uint64_t lookup_word,
-             std::size_t place_in_run, const value_index* i) noexcept
-      : value_node(above, k, t, lookup_word, place_in_run), last(i) {}
+             std::size_t place_in_run, const value_index* i, std::uint64_t since_last,
+             std::uint8_t words = 0) noexcept
+      : value_node(above, k, t, lookup_word, place_in_run, words), last(i), since(since_last) {}
   const value_index* const last;
+  const std::uint64_t since;  // the second filter
 };
 inline bool is_late(const value_node& v) noexcept {
-  return (v.lookup & node_head::form) == node_head::since;
+  return (v.lookup & node_head::form) == node_head::late;
 }
 
 void destroy_value(value_node* v) noexcept;

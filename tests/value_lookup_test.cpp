@@ -197,6 +197,46 @@ TEST(ValueLookup, PastACustomContextAnywhere) {
   }
 }
 
+// Filters know keys that the compiler makes by their names: those of one name are different keys all the same.
+TEST(ValueLookup, KeysOfOneName) {
+  static constexpr heed::key<int> first{"twin"};
+  static constexpr heed::key<int> second{"twin"};
+  static constexpr heed::key<int> never{"twin"};
+  static constexpr heed::key<int> other{"other"};
+  static_assert(heed::node_head::bits_of(first) == heed::node_head::bits_of(second));
+  static_assert((heed::node_head::bits_of(first) & heed::node_head::form) == 0);
+  static_assert(heed::node_head::bits_of(first) != heed::node_head::bits_of(other));
+  const auto local = std::make_unique<heed::key<int>>("twin");  // known by its address
+  const auto check = [&](const heed::context& ctx, int a, int b, int c) {
+    EXPECT_EQ(number_in(ctx.value(first)), a);
+    EXPECT_EQ(number_in(ctx.value(second)), b);
+    EXPECT_EQ(number_in(ctx.value(*local)), c);
+    EXPECT_EQ(ctx.value(never), nullptr);
+  };
+  for (int apart = 0; apart < 40; ++apart) {
+    heed::context ctx = heed::with_value(heed::background(), first, 1);
+    const auto go_on = [&](int a, int b, int c) {
+      check(ctx, a, b, c);
+      for (int i = 0; i < apart; ++i) {
+        ctx = heed::with_value(ctx, other, i);
+        check(ctx, a, b, c);
+        check(heed::without_cancel(ctx), a, b, c);
+      }
+    };
+    go_on(1, 0, 0);
+    ctx = heed::with_value(ctx, second, 2);
+    go_on(1, 2, 0);
+    ctx = heed::with_value(ctx, *local, 3);
+    go_on(1, 2, 3);
+    ctx = heed::with_value(ctx, first, 4);
+    go_on(4, 2, 3);
+    const auto both = heed::merge(heed::with_value(heed::background(), never, 5), ctx);
+    EXPECT_EQ(number_in(both.ctx.value(never)), 5);
+    EXPECT_EQ(number_in(both.ctx.value(first)), 4);
+    EXPECT_EQ(both.ctx.value(other) != nullptr, apart > 0);
+  }
+}
+
 // A key that is gone is neither read by lookups nor when values are added below (a sanitizer would see it).
 TEST(ValueLookup, DeadKeysAreNotRead) {
   std::vector<std::unique_ptr<heed::key<int>>> dying;

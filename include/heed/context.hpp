@@ -48,11 +48,32 @@ class key_base {
   constexpr const char* name() const noexcept { return name_; }
 
  protected:
-  constexpr explicit key_base(const char* name) noexcept : name_(name ? name : "") {}
+  // Hashed once, here. What the compiler makes has no address yet, so it is known by its name: such keys of one name are told
+  // apart by their addresses as all are, but lookups of one that is not there, where the other is, take longer.
+  constexpr explicit key_base(const char* name) noexcept
+      : name_(name ? name : ""), bits_(std::is_constant_evaluated() ? bits_of(name_) : bits_of(this)) {}
   ~key_base() = default;
 
  private:
+  friend struct node_head;
+  // Three of the bits 2 to 63.
+  static constexpr std::uint64_t three_bits(std::uint64_t hash) noexcept {
+    hash = (hash ^ hash >> 32) * 0x2545F4914F6CDD1D;
+    std::uint64_t bits = 0;
+    for (int from = 32; from < 56; from += 8) bits |= std::uint64_t(1) << (2 + (hash >> from) % 62);
+    return bits;
+  }
+  static constexpr std::uint64_t bits_of(const char* name) noexcept {
+    std::uint64_t hash = 0xCBF29CE484222325;  // FNV-1a
+    for (; *name; ++name) hash = (hash ^ static_cast<unsigned char>(*name)) * 0x100000001B3;
+    return three_bits(hash);
+  }
+  static std::uint64_t bits_of(const key_base* address) noexcept {
+    return three_bits(reinterpret_cast<std::uintptr_t>(address));
+  }
+
   const char* name_;
+  std::uint64_t bits_;  // what it is in the filters of contexts
 };
 
 /// Names a value of type T in contexts. Its identity is the object's address; the name is for people.
@@ -60,7 +81,7 @@ class key_base {
 ///     inline constexpr heed::key<user> user_key{"user"};     // in a header: the same key in every file
 ///
 /// A key, and the string of its name, must outlive every context made with it: give keys static storage, as
-/// above. heed never reads a dead key to find or destroy a value, but to_string() prints its name. A temporary
+/// above. Give different keys different names: of a constexpr key, a lookup may know by its name that it is not there. heed never reads a dead key to find or destroy a value, but to_string() prints its name. A temporary
 /// is refused at compile time.
 template <class T>
 class key : public key_base {
@@ -76,13 +97,14 @@ class key : public key_base {
 // What value() sees of a node: enough to find the nearest value, and to tell most misses, without a call. What it
 // means, and that the offsets are right, is for src/values.hpp.
 struct node_head {
-  // The forms of `lookup`, in its lowest bits.
+  // The forms of `lookup`, in its lowest bits. With all but the first, the others are a filter: one that is set stands in no
+  // key at or above, so that a key that has it is not there.
   static constexpr std::uint64_t form = 0b11;
   static constexpr std::uint64_t nearest =
       0b00;                                      // the address of the nearest head that answers lookups, or 0
-  static constexpr std::uint64_t others = 0b01;  // a filter of all keys at and above; this is not a value
-  static constexpr std::uint64_t since = 0b10;   // this is a value: a filter of the keys since the last index
-  static constexpr std::uint64_t all = 0b11;     // this is a value: a filter of all keys at and above
+  static constexpr std::uint64_t others = 0b01;  // this is not a value
+  static constexpr std::uint64_t late = 0b10;    // this is a value, of those with a second filter
+  static constexpr std::uint64_t early = 0b11;   // this is a value
 
   static constexpr bool fits_inside(std::size_t size, std::size_t align) noexcept {
     return size <= sizeof(std::uint32_t) && align <= alignof(std::uint32_t);
@@ -90,16 +112,8 @@ struct node_head {
   static constexpr std::size_t inside = sizeof(std::uint64_t) + sizeof(void*) + 3 * sizeof(std::uint32_t);
   static constexpr std::size_t key_at = inside + sizeof(std::uint32_t) + sizeof(void*);
 
-  // Keys often lie side by side: with this factor such ones meet in a filter less often than random ones do (with
-  // the golden ratio's up to three times as often). The upper bits are the good ones.
-  static std::uint64_t hash_of(const key_base& k) noexcept {
-    return reinterpret_cast<std::uintptr_t>(&k) * 0x2545F4914F6CDD1D;
-  }
-  // The two bits that a key sets in a filter.
-  static std::uint64_t bits_of(const key_base& k) noexcept {
-    const std::uint64_t h = hash_of(k);
-    return ((std::uint64_t(1) << (h >> 58)) | (std::uint64_t(1) << (h >> 52 & 63))) & ~form;
-  }
+  // The bits that a key has in a filter.
+  static constexpr std::uint64_t bits_of(const key_base& k) noexcept { return k.bits_; }
 
   // The nearest head that answers; null: none.
   const node_head* answering() const noexcept {
@@ -107,12 +121,9 @@ struct node_head {
     return reinterpret_cast<const node_head*>(static_cast<std::uintptr_t>(lookup));
   }
   // Of one that answers. False: no node at or above has a value for it.
-  bool may_know(const key_base& k) const noexcept {
-    const std::uint64_t bits = bits_of(k);
-    return (lookup & bits) == bits || (lookup & form) == since;
-  }
+  bool may_know(const key_base& k) const noexcept { return (lookup & bits_of(k)) == 0; }
   bool is_value_of(const key_base& k) const noexcept {
-    return (lookup & since) && at<const key_base*>(key_at) == &k;
+    return (lookup & late) && at<const key_base*>(key_at) == &k;
   }
   // The value, of type T.
   template <class T>
@@ -184,9 +195,8 @@ class HEED_API context {
   template <class T>
   const T* value(const key<T>& k) const noexcept {
     const node_head* head = node_ ? node_->answering() : nullptr;
-    if (!head) return nullptr;
-    if (head->is_value_of(k)) return head->value<T>();
-    return head->may_know(k) ? static_cast<const T*>(find(*head, k)) : nullptr;
+    if (!head || !head->may_know(k)) return nullptr;
+    return head->is_value_of(k) ? head->value<T>() : static_cast<const T*>(find(*head, k));
   }
   /// False: err() can never change; true for everything that can be canceled, also once it is. Go says
   /// the same by a nil Done channel.
