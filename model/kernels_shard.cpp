@@ -123,6 +123,38 @@ void callbacks_with_shards() {
   check(before == 1, "it ran once, in whatever shard");
 }
 
+// Split between the look and the lock of who registers, or unregisters.
+void registered_while_split() {
+  auto [ctx, cancel] = with_cancel(background());
+  int runs = 0;
+  std::optional<callback> registered;
+  spawn([&] { meet(ctx); });
+  spawn([&] { registered.emplace(ctx, [&] { ++runs; }); });
+  join();
+  cancel();
+  check(runs == 1, "it ran once, in whatever shard");
+}
+void unregistered_while_split() {
+  auto [ctx, cancel] = with_cancel(background());
+  int runs = 0;
+  std::optional<callback> registered(std::in_place, ctx, [&] { ++runs; });
+  spawn([&] { meet(ctx); });
+  spawn([&] { registered.reset(); });
+  join();
+  cancel();
+  check(runs == 0, "it was gone before the cancel");
+}
+
+// The last that hangs on a context without handles takes it along (L1).
+void callback_goes_last() {
+  auto made = std::make_unique<cancelable>(with_cancel(background()));
+  std::optional<callback> registered(std::in_place, made->ctx, [] {});
+  made->cancel.release();
+  spawn([&] { made.reset(); });
+  spawn([&] { registered.reset(); });
+  join();
+}
+
 // What a walk found without callbacks is passed by afterwards (`no_callbacks`); one that comes in between is not.
 void registered_while_turned() {
   auto [top, cancel] = with_cancel(background());
@@ -166,6 +198,9 @@ std::vector<kernel> shard_kernels() {
       {"shard.split_while_dropped", split_while_dropped},
       {"shard.leaves_while_split", leaves_while_split},
       {"shard.callbacks", callbacks_with_shards},
+      {"shard.registered_while_split", registered_while_split},
+      {"shard.unregistered_while_split", unregistered_while_split},
+      {"shard.callback_goes_last", callback_goes_last},
       {"shard.registered_while_turned", registered_while_turned},
       {"shard.root_on_a_list", root_on_a_list},
   };

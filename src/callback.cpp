@@ -1,4 +1,5 @@
 // Callbacks: the list on a context, and who may touch an entry when (I6).
+#include "default_scheduler.hpp"
 #include "tree.hpp"
 
 #include <heed/callback.hpp>
@@ -91,14 +92,15 @@ void tree::tell_abandoned(callback_base* list) noexcept {
   }
 }
 
-// Unchecked: the shard comes locked.
-bool callback_base::enlist(const context& ctx) noexcept HEED_UNCHECKED {
+// Unchecked, all four: the shard comes locked, or not.
+bool callback_base::enlist_anywhere(const context& ctx, bool locked) noexcept HEED_UNCHECKED {
   cancel_node* const n = node_of(tree::scope_of(ctx));
-  if (!n || ctx.done()) return false;
+  if (!n) return false;
+  if (locked) n->own.lock.unlock();
+  if (ctx.done()) return false;
   unsigned number = 0;
   shard* s = try_lock_for_new(*n, number);
-  if (!s) [[unlikely]]
-    s = &lock_for_new(*n, number);
+  if (!s) s = &lock_for_new(*n, number);
   const bool live = open(*n);
   if (live) {
     owner_ = n;
@@ -110,9 +112,9 @@ bool callback_base::enlist(const context& ctx) noexcept HEED_UNCHECKED {
 }
 
 // Until it is taken off the list, it keeps its owner by being there; afterwards by a hold (L1).
-// Unchecked: the shard comes locked.
-bool callback_base::unlist() noexcept HEED_UNCHECKED {
+bool callback_base::unlist_anywhere(bool locked) noexcept HEED_UNCHECKED {
   cancel_node& n = *owner_;
+  if (locked) n.own.lock.unlock();
   shard& s = lock_shard(n, shard_);
   const bool listed = next_ != nullptr;
   bool last = false;
@@ -125,6 +127,45 @@ bool callback_base::unlist() noexcept HEED_UNCHECKED {
   s.lock.unlock();
   if (last) drop(&n);
   return listed;
+}
+
+[[gnu::noinline]] static bool woken(shard& s) noexcept {
+  s.lock.wake();
+  return true;
+}
+
+// The same in a few steps, where the node has one shard, that is free just now. All else is left to the two above, by jumps: so
+// these save no registers.
+bool callback_base::enlist(const context& ctx) noexcept HEED_UNCHECKED {
+  const scope& within = *tree::scope_of(ctx);
+  if (&within == &never_ending) [[unlikely]]
+    return false;
+  cancel_node& n = node_of(within);
+  // acquire: as in try_lock_for_new().
+  if (n.own.children.load(std::memory_order_acquire).has_table() || !n.own.lock.try_lock()) [[unlikely]]
+    return enlist_anywhere(ctx, false);
+  if (!is_shard_of(n.own, n) || !open(n)) [[unlikely]]
+    return enlist_anywhere(ctx, true);
+  owner_ = &n;
+  shard_ = 0;
+  tree::push(n.own, *this);
+  if (n.own.lock.unlock_only()) [[unlikely]]
+    return woken(n.own);  // the caller's handle keeps it
+  return true;
+}
+
+bool callback_base::unlist() noexcept HEED_UNCHECKED {
+  cancel_node& n = *owner_;
+  if (n.own.children.load(std::memory_order_acquire).has_table() || !n.own.lock.try_lock()) [[unlikely]]
+    return unlist_anywhere(false);
+  if (!is_shard_of(n.own, n) || !next_ || n.own.orphan) [[unlikely]]
+    return unlist_anywhere(true);
+  tree::take(n.own, *this);
+  owner_ = nullptr;
+  // After this the node may be gone: wake() uses the address only.
+  if (n.own.lock.unlock_only()) [[unlikely]]
+    return woken(n.own);
+  return true;
 }
 
 void callback_base::retire() noexcept {
@@ -174,8 +215,9 @@ void pending_function::release() noexcept {
 // F is gone for good, run or not: the scheduler need not stand ready for it.
 void pending_function::let_go() noexcept {
   handler_(*this, action::destroy);
+  if (scheduler_ == &the_process_scheduler()) return;  // it is never destroyed, and stands ready for good
   scheduler_->unreserve();
-  if (scheduler_ != &default_scheduler()) scheduler_use::remove(*scheduler_);  // that one is never destroyed
+  scheduler_use::remove(*scheduler_);
 }
 
 void pending_function::start(const context& ctx, scheduler* on) {
@@ -195,10 +237,12 @@ void pending_function::start(const context& ctx, scheduler* on) {
     handler_(*this, action::destroy);
     return release();
   }
-  scheduler_ = on ? on : &scheduler_of(tree::of(ctx));
-  scheduler_->reserve();  // may throw
+  process_scheduler& usual = the_process_scheduler();
+  const node* const n = tree::of(ctx);
+  scheduler_ = on ? on : n && n->is(node::own_scheduler) ? &scheduler_of(n) : &usual;
+  if (scheduler_ != &usual || !usual.threads().ready()) scheduler_->reserve();  // may throw
   failed.f = nullptr;
-  if (scheduler_ != &default_scheduler()) scheduler_use::add(*scheduler_);
+  if (scheduler_ != &usual) scheduler_use::add(*scheduler_);
   if (enlist(ctx)) return;
   state_.store(fired, std::memory_order_relaxed);  // nobody else has it
   scheduler_->post(*this);

@@ -68,10 +68,9 @@ detached_node::detached_node(node* above) noexcept
 
 cancel_node::cancel_node() noexcept : node(kind::cancel, nullptr, 2, lookup_none) {}
 
-cancel_node::cancel_node(cancel_node& above) noexcept
-    : node(kind::cancel, &above, 2 | node::up, lookup_past(lookup_at(&above))) {
-  give(above.traits & (timed | mixed));
-}
+inline cancel_node::cancel_node(cancel_node& above) noexcept
+    : node(kind::cancel, &above, 2 | node::up, lookup_past(lookup_at(&above)),
+           own_scheduler | own_memory | timed | mixed) {}
 
 cancel_node::cancel_node(kind k, const context& above, std::uint32_t handle_count) noexcept
     : cancel_node(k, above, handle_count, lookup_past(lookup_at(tree::of(above)))) {}
@@ -145,44 +144,77 @@ context background(scheduler& s, std::source_location where) {
   return made;
 }
 
-// The child of a cancelable context that is live, and whose shard is free and has room; or that is done. False: it is not so, or not any more, and nothing has changed.
-// Unchecked: the shard comes locked.
-static bool link_quickly(cancel_node& above, cancel_node& n) noexcept HEED_UNCHECKED {
-  // acquire: as in inherit().
-  const std::uint64_t w = above.word.load(std::memory_order_acquire);
-  if (w & word::verdict) {
-    hold(above);  // L2
-    inherit(n, above);
-    return true;
-  }
-  unsigned number = 0;
-  shard* const s = try_lock_for_new(above, number);
-  if (!s) return false;
-  chunk* none = nullptr;
-  const bool hung = open(above) && put(*s, number, n, none);
-  s->lock.unlock();
-  return hung;
-}
+// with_cancel() makes most contexts, so it does in a few steps what with_cancel_anywhere() does in many. All that is unusual goes
+// on in one of the functions below, from which nothing comes back here: so it saves no registers.
 
-// I11: where it throws, what has been made takes the node away.
+// What was made there is gone if this throws, as it should be (I11).
 [[gnu::noinline]] static cancelable linked(cancel_node& n, std::source_location where) {
   cancelable made = tree::make(&n, where);
   link(n);
   return made;
 }
 
+// A shard of the parent was locked, and is of no use, or not any more.
+[[gnu::noinline]] static cancelable unlocked_and_linked(cancel_node& n, shard& s,
+                                                        std::source_location where) HEED_UNCHECKED {
+  s.lock.unlock();
+  return linked(n, where);
+}
+
+// Somebody waits for that shard.
+[[gnu::noinline]] static cancelable linked_and_woken(cancel_node& n, shard& s, std::source_location where) {
+  s.lock.wake();
+  return tree::make(&n, where);
+}
+
+[[gnu::noinline]] static cancelable born_done(cancel_node& n, cancel_node& above,
+                                              std::source_location where) {
+  hold(above);  // L2
+  inherit(n, above);
+  return tree::make(&n, where);
+}
+
+// Unchecked: the shard comes locked.
+[[gnu::always_inline]] static inline cancelable linked_in(cancel_node& above, shard* s, unsigned number,
+                                                          cancel_node& n,
+                                                          std::source_location where) HEED_UNCHECKED {
+  if (!s) [[unlikely]]
+    return linked(n, where);
+  if (!open(above) || !put_where_room_is(*s, number, n)) [[unlikely]]
+    return unlocked_and_linked(n, *s, where);
+  if (s->lock.unlock_only()) [[unlikely]]
+    return linked_and_woken(n, *s, where);
+  return tree::make(&n, where);
+}
+
+// The parent has a table.
+[[gnu::noinline]] static cancelable linked_in_table(cancel_node& above, cancel_node& n,
+                                                    std::source_location where) {
+  unsigned number = 0;
+  shard* const s = try_lock_for_new(above, number);
+  return linked_in(above, s, number, n, where);
+}
+
 cancelable with_cancel(const context& parent, std::source_location where) {
-  node* const above = tree::of(parent);
+  node* const parent_node = tree::of(parent);
   const bool usual =
-      (!above || (above->what == kind::cancel && !above->is(node::own_memory))) && track::surely_off();
+      (!parent_node || (parent_node->what == kind::cancel && !parent_node->is(node::own_memory))) &&
+      track::surely_off();
   void* const room = usual ? pool::take_quickly(sizeof(cancel_node)) : nullptr;
   if (!room) [[unlikely]]
     return with_cancel_anywhere(parent, where);
-  if (!above) return tree::make(::new (room) cancel_node, where);
-  auto& scope_of = static_cast<cancel_node&>(*above);
-  auto* n = ::new (room) cancel_node(scope_of);
-  if (!link_quickly(scope_of, *n)) return linked(*n, where);
-  return tree::make(n, where);
+  if (!parent_node) return tree::make(::new (room) cancel_node, where);
+  auto& above = static_cast<cancel_node&>(*parent_node);
+  auto* n = ::new (room) cancel_node(above);
+  // acquire: as in inherit().
+  if (above.word.load(std::memory_order_acquire) & word::verdict) [[unlikely]]
+    return born_done(*n, above, where);
+  if (above.own.children.load(std::memory_order_acquire).has_table()) [[unlikely]]
+    return linked_in_table(above, *n, where);
+  shard* s = above.own.lock.try_lock() ? &above.own : nullptr;
+  if (s && !is_shard_of(*s, above)) [[unlikely]]
+    return unlocked_and_linked(*n, *s, where);
+  return linked_in(above, s, 0, *n, where);
 }
 
 namespace {
@@ -352,13 +384,17 @@ cancel_func& cancel_func::operator=(cancel_func&& other) noexcept {
 
 void cancel_func::leave_scope() noexcept {
   // acquire: as err(). Mostly it has ended by now.
-  const std::uint64_t w = node_->word.load(std::memory_order_acquire);
-  if ((w & word::verdict) == 0 || (w & word::closing)) return cancel_and_release(*node_, made_);
-  tree::release(*node_);
+  cancel_node& n = *node_;
+  const std::uint64_t w = n.word.load(std::memory_order_acquire);
+  if ((w & word::verdict) == 0 || (w & word::closing)) [[unlikely]]
+    return cancel_and_release(n, made_);
+  tree::release(n);
 }
 
 bool cancel_func::operator()(error cause, std::source_location where) const noexcept {
-  return node_ && cancel_in_passing(*node_, cause, where);
+  if (!node_) [[unlikely]]
+    return false;
+  return cancel_in_passing(*node_, cause, where);
 }
 
 canceler cancel_func::share() const noexcept {

@@ -40,6 +40,9 @@ class HEED_API callback_base {
 
  private:
   friend class tree;
+  // The same as enlist() and unlist(), whatever there is to see to. `locked`: they have the lock of the context's own shard.
+  bool enlist_anywhere(const context& ctx, bool locked) noexcept;
+  bool unlist_anywhere(bool locked) noexcept;
   callback_base* next_ = nullptr;  // circular; null when on no list; guarded by the owner's lock
   callback_base* prev_ = nullptr;
   cancel_node* owner_ = nullptr;  // the context, whose memory it keeps
@@ -114,8 +117,8 @@ class HEED_API pending_function : private callback_base, private work {
   handler handler_;
   scheduler* scheduler_ = nullptr;
   sync::atomic<std::uint32_t> count_{2};  // the registration's, and the first stop_func's
-  sync::atomic<std::uint32_t> state_{
-      0};  // waiting, fired, stopped, abandoned: the first to change it decides
+  // waiting, fired, stopped, abandoned: the first to change it decides
+  sync::atomic<std::uint32_t> state_{0};
 };
 
 /// Stops an after_func. Copyable; its own end does nothing; a default or moved-from one stops nothing.
