@@ -133,7 +133,7 @@ const void* find_in_run(const value_node& first, const key_base& k, const node*&
 const void* ask(const node& n, const key_base& k) noexcept {
   switch (n.what) {
     case kind::custom: return static_cast<const custom_node&>(n).self->find(k);
-    case kind::value: return n.is_value_of(k) ? static_cast<const value_node&>(n).storage() : nullptr;
+    case kind::value: return n.is_of(k) ? static_cast<const value_node&>(n).storage() : nullptr;
     default: {
       auto& m = const_cast<merge_node&>(static_cast<const merge_node&>(n));
       for (std::size_t i = 0; i < m.asked_count; ++i) {
@@ -330,6 +330,11 @@ context with_value_of(const context& parent, const key_base& k, const value_type
   return with_handle(v);
 }
 
+static context filled(value_node& v, std::uint32_t bytes) noexcept {
+  std::memcpy(v.small, &bytes, sizeof bytes);
+  return with_handle(&v);
+}
+
 template <class Node>
 constexpr std::uint8_t words_of = sizeof(Node) / sizeof(std::uint64_t);
 
@@ -351,20 +356,17 @@ context with_small_value(const context& parent, const key_base& k, const value_t
   }
   static_assert((node_head::early & node_head::form) == node_head::form);
   if (position == 1) word |= node_head::early;
-  value_node* v = nullptr;
   if ((word & node_head::form) == node_head::late) {
     auto& last = static_cast<const late_value&>(*head);
     void* const room = pool::take_quickly(sizeof(late_value));
     if (!room) return slowly();
-    v = ::new (room)
-        late_value(parent, k, type, word, position, last.last, last.since & ~bits, words_of<late_value>);
-  } else {
-    void* const room = pool::take_quickly(sizeof(value_node));
-    if (!room) return slowly();
-    v = ::new (room) value_node(parent, k, type, word, position, words_of<value_node>);
+    return filled(*::new (room) late_value(parent, k, type, word, position, last.last, last.since & ~bits,
+                                           words_of<late_value>),
+                  bytes);
   }
-  std::memcpy(v->small, &bytes, sizeof bytes);
-  return with_handle(v);
+  void* const room = pool::take_quickly(sizeof(value_node));
+  if (!room) return slowly();
+  return filled(*::new (room) value_node(parent, k, type, word, position, words_of<value_node>), bytes);
 }
 
 // From here on everything comes from the node: the value's constructor may do anything, also with the parent's handle.

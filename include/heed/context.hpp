@@ -122,9 +122,9 @@ struct node_head {
   }
   // Of one that answers. False: no node at or above has a value for it.
   bool may_know(const key_base& k) const noexcept { return (lookup & bits_of(k)) == 0; }
-  bool is_value_of(const key_base& k) const noexcept {
-    return (lookup & late) && at<const key_base*>(key_at) == &k;
-  }
+  bool is_value() const noexcept { return (lookup & late) != 0; }
+  // Of a value.
+  bool is_of(const key_base& k) const noexcept { return at<const key_base*>(key_at) == &k; }
   // The value, of type T.
   template <class T>
   const T* value() const noexcept {
@@ -194,9 +194,14 @@ class HEED_API context {
   /// wherever one asks, and a hit passes values by eights.
   template <class T>
   const T* value(const key<T>& k) const noexcept {
-    const node_head* head = node_ ? node_->answering() : nullptr;
-    if (!head || !head->may_know(k)) return nullptr;
-    return head->is_value_of(k) ? head->value<T>() : static_cast<const T*>(find(*head, k));
+    const node_head* head = node_;
+    if (!head) return nullptr;
+    if (!head->is_value()) {
+      head = head->answering();
+      if (!head) return nullptr;
+    }
+    if (!head->may_know(k)) return nullptr;
+    return head->is_value() && head->is_of(k) ? head->value<T>() : static_cast<const T*>(find(*head, k));
   }
   /// False: err() can never change; true for everything that can be canceled, also once it is. Go says
   /// the same by a nil Done channel.
