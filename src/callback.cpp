@@ -94,16 +94,15 @@ void tree::tell_abandoned(callback_base* list) noexcept {
 
 // Unchecked, all four: the shard comes locked, or not.
 bool callback_base::enlist_anywhere(const context& ctx, bool locked) noexcept HEED_UNCHECKED {
-  cancel_node* const n = node_of(tree::scope_of(ctx));
-  if (!n) return false;
-  if (locked) n->own.lock.unlock();
+  cancel_node& n = node_of(*tree::scope_of(ctx));
+  if (locked) n.own.lock.unlock();
   if (ctx.done()) return false;
   unsigned number = 0;
-  shard* s = try_lock_for_new(*n, number);
-  if (!s) s = &lock_for_new(*n, number);
-  const bool live = open(*n);
+  shard* s = try_lock_for_new(n, number);
+  if (!s) s = &lock_for_new(n, number);
+  const bool live = open(n);
   if (live) {
-    owner_ = n;
+    owner_ = &n;
     shard_ = static_cast<std::uint8_t>(number);
     tree::push(*s, *this);
   }

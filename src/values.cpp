@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cassert>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -39,6 +40,11 @@ const value_index* index_of(const value_node& v) noexcept {
 std::size_t size_of(const value_node& v) noexcept {
   if (v.position == length) return is_late(v) ? sizeof(late_indexed_value) : sizeof(indexed_value);
   return is_late(v) ? sizeof(late_value) : sizeof(value_node);
+}
+
+// The filter of those that `filter` is of, and one more key that has these bits.
+std::uint64_t with(std::uint64_t filter, std::uint64_t bits) noexcept {
+  return bits == 0 ? 0 : filter & ~bits;
 }
 
 bool passes(std::uint64_t filter, const key_base& k) noexcept {
@@ -200,7 +206,7 @@ value_node* make_eighth(const context& parent, const key_base& k, const value_ty
 value_node* make_value(const context& parent, const key_base& k, const value_type& t) {
   const node* above = lookup_at(tree::of(parent));
   const std::uint64_t bits = node_head::bits_of(k);
-  const std::uint64_t filter = (above ? above->lookup : nothing_known) & ~(bits | node_head::form);
+  const std::uint64_t filter = with((above ? above->lookup : nothing_known) & ~node_head::form, bits);
   std::size_t position = 1;
   bool late = false;
   if (above && above->what == kind::value) {
@@ -209,7 +215,8 @@ value_node* make_value(const context& parent, const key_base& k, const value_typ
     late = position > last_early;
     if (is_late(last) && !late) {
       auto& one = static_cast<const late_value&>(last);
-      return make<late_value>(parent, k, t, filter | node_head::late, position, one.last, one.since & ~bits);
+      return make<late_value>(parent, k, t, filter | node_head::late, position, one.last,
+                              with(one.since, bits));
     }
   }
   const std::uint64_t word = filter | (late ? node_head::late : node_head::early);
@@ -285,6 +292,10 @@ value_node::value_node(const context& parent_context, const key_base& k, const v
                        std::uint64_t lookup_word, std::size_t place_in_run, std::uint8_t words) noexcept
     : node(kind::value, tree::of(parent_context), 1, lookup_word, own_scheduler | own_memory, words),
       within(tree::scope_of(parent_context)), key(&k), type(&t) {
+  // As context.hpp reads them.
+  assert(is_of(k));
+  assert(reinterpret_cast<const char*>(static_cast<node_head*>(this)) + inside ==
+         reinterpret_cast<const char*>(&small));
   position = static_cast<std::uint8_t>(place_in_run);
 }
 
@@ -343,9 +354,9 @@ context with_small_value(const context& parent, const key_base& k, const value_t
                          std::uint32_t bytes, std::source_location where) {
   node* const above = tree::of(parent);
   const auto slowly = [&] { return with_small_value_anyhow(parent, k, type, bytes, where); };
-  if (!track::surely_off() || (above && above->is(node::own_memory))) [[unlikely]]
-    return slowly();
   const std::uint64_t bits = node_head::bits_of(k);
+  if (!track::surely_off() || (above && above->is(node::own_memory)) || bits == 0) [[unlikely]]
+    return slowly();
   const node* const head = lookup_at(above);
   std::uint64_t word = (head ? head->lookup : ~std::uint64_t{0}) & ~bits;  // the form stays
   std::size_t position = 1;

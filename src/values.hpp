@@ -13,8 +13,9 @@
 //  V4  From the 16th of a run on, where that filter is nearly full, a second one is of those since the last index, and the
 //      address of that index follows.
 //
-// A key brings its bits in filters of the first kind, and only who adds or looks up a key reads it. Those of blocks, which are
-// made when a key that they are of may be gone, come of its address.
+// In these two filters a bit that is set is in no key; one that is used before it has been made, or that has no bits, leaves none
+// set. A key brings its bits, and only who adds or looks it up reads it. Blocks are filled in when a key may be gone: so their filters
+// come of addresses, and have those bits set that are there.
 //
 // All of this is written at birth, and what it points to is kept by the parent chain: lookups take no lock, count
 // nothing, and never recurse (I7). Keys are compared by address alone: a dead one is not read.
@@ -50,7 +51,7 @@ struct value_index {
   const value_index* block_before;     // the last index of the block above; null: there is none
   const value_index* before;           // the index of the eight values above; null: there are none
   const node* beyond;                  // what answers above the run; null: nothing
-  std::uint64_t tags;                  // a byte of each key's hash
+  std::uint64_t tags;                  // a byte of each key's address
   std::array<const key_base*, length> keys;
   std::array<const void*, length> places;
   std::size_t above;  // how many of its block lie above

@@ -203,9 +203,9 @@ TEST(ValueLookup, KeysOfOneName) {
   static constexpr heed::key<int> second{"twin"};
   static constexpr heed::key<int> never{"twin"};
   static constexpr heed::key<int> other{"other"};
-  static_assert(heed::node_head::bits_of(first) == heed::node_head::bits_of(second));
-  static_assert((heed::node_head::bits_of(first) & heed::node_head::form) == 0);
-  static_assert(heed::node_head::bits_of(first) != heed::node_head::bits_of(other));
+  EXPECT_EQ(heed::node_head::bits_of(first), heed::node_head::bits_of(second));
+  EXPECT_EQ(heed::node_head::bits_of(first) & heed::node_head::form, 0U);
+  EXPECT_NE(heed::node_head::bits_of(first), heed::node_head::bits_of(other));
   const auto local = std::make_unique<heed::key<int>>("twin");  // known by its address
   const auto check = [&](const heed::context& ctx, int a, int b, int c) {
     EXPECT_EQ(number_in(ctx.value(first)), a);
@@ -234,6 +234,34 @@ TEST(ValueLookup, KeysOfOneName) {
     EXPECT_EQ(number_in(both.ctx.value(never)), 5);
     EXPECT_EQ(number_in(both.ctx.value(first)), 4);
     EXPECT_EQ(both.ctx.value(other) != nullptr, apart > 0);
+  }
+}
+
+// A key that is used before its constructor has run, or whose name the compiler does not know, has no bits yet.
+extern const char known_later[];  // NOLINT: that is what is tested
+constexpr heed::key<int> named_later{known_later};
+const char known_later[] = "later";
+
+TEST(ValueLookup, KeysWithoutBits) {
+  static constexpr heed::key<int> other{"other"};
+  EXPECT_EQ(heed::node_head::bits_of(named_later), 0U);
+  EXPECT_STREQ(named_later.name(), "later");
+  // Zeros, as static storage has before it is initialized.
+  alignas(heed::key<int>) std::array<unsigned char, sizeof(heed::key<int>)> room{};
+  const auto& early = reinterpret_cast<const heed::key<int>&>(room);
+  for (int before = 0; before < 40; ++before) {
+    heed::context ctx = heed::background();
+    for (int i = 0; i < before; ++i) ctx = heed::with_value(ctx, other, i);
+    EXPECT_EQ(ctx.value(named_later), nullptr);
+    ctx = heed::with_value(ctx, named_later, 1);
+    room.fill(0);
+    ctx = heed::with_value(ctx, early, 2);
+    ::new (room.data()) heed::key<int>("early");
+    for (int after = 0; after < 20; ++after) {
+      EXPECT_EQ(number_in(ctx.value(named_later)), 1) << before << ", " << after;
+      EXPECT_EQ(number_in(ctx.value(early)), 2) << before << ", " << after;
+      ctx = heed::with_value(ctx, other, after);
+    }
   }
 }
 

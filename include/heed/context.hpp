@@ -48,8 +48,8 @@ class key_base {
   constexpr const char* name() const noexcept { return name_; }
 
  protected:
-  // Hashed once, here. What the compiler makes has no address yet, so it is known by its name: such keys of one name are told
-  // apart by their addresses as all are, but lookups of one that is not there, where the other is, take longer.
+  // Hashed once, here. What the compiler makes has no address yet, so its name is hashed: lookups of one that is not there, where
+  // another one of that name is, take longer.
   constexpr explicit key_base(const char* name) noexcept
       : name_(name ? name : ""), bits_(std::is_constant_evaluated() ? bits_of(name_) : bits_of(this)) {}
   ~key_base() = default;
@@ -64,7 +64,8 @@ class key_base {
     return bits;
   }
   static constexpr std::uint64_t bits_of(const char* name) noexcept {
-    std::uint64_t hash = 0xCBF29CE484222325;  // FNV-1a
+    if (!__builtin_constant_p(*name)) return 0;  // a name that is not known yet
+    std::uint64_t hash = 0xCBF29CE484222325;     // FNV-1a
     for (; *name; ++name) hash = (hash ^ static_cast<unsigned char>(*name)) * 0x100000001B3;
     return three_bits(hash);
   }
@@ -73,7 +74,7 @@ class key_base {
   }
 
   const char* name_;
-  std::uint64_t bits_;  // what it is in the filters of contexts
+  std::uint64_t bits_;  // what it is in the filters of contexts; 0: not known, perhaps not yet
 };
 
 /// Names a value of type T in contexts. Its identity is the object's address; the name is for people.
@@ -81,7 +82,7 @@ class key_base {
 ///     inline constexpr heed::key<user> user_key{"user"};     // in a header: the same key in every file
 ///
 /// A key, and the string of its name, must outlive every context made with it: give keys static storage, as
-/// above. Give different keys different names: of a constexpr key, a lookup may know by its name that it is not there. heed never reads a dead key to find or destroy a value, but to_string() prints its name. A temporary
+/// above. Different keys are best given different names: that makes lookups quicker, no more. heed never reads a dead key to find or destroy a value, but to_string() prints its name. A temporary
 /// is refused at compile time.
 template <class T>
 class key : public key_base {
@@ -112,8 +113,13 @@ struct node_head {
   static constexpr std::size_t inside = sizeof(std::uint64_t) + sizeof(void*) + 3 * sizeof(std::uint32_t);
   static constexpr std::size_t key_at = inside + sizeof(std::uint32_t) + sizeof(void*);
 
-  // The bits that a key has in a filter.
-  static constexpr std::uint64_t bits_of(const key_base& k) noexcept { return k.bits_; }
+  // The bits that a key has in a filter; 0: nothing can be told. Of the object, whatever the compiler thinks to know of it: other
+  // files, compiled with another name for the key, are to see the same.
+  static std::uint64_t bits_of(const key_base& k) noexcept {
+    const key_base* object = &k;
+    asm("" : "+r"(object));
+    return object->bits_;
+  }
 
   // The nearest head that answers; null: none.
   const node_head* answering() const noexcept {
