@@ -82,8 +82,8 @@ class key_base {
 ///     inline constexpr heed::key<user> user_key{"user"};     // in a header: the same key in every file
 ///
 /// A key, and the string of its name, must outlive every context made with it: give keys static storage, as
-/// above. Different keys are best given different names: that makes lookups quicker, no more. heed never reads a dead key to find or destroy a value, but to_string() prints its name. A temporary
-/// is refused at compile time.
+/// above. heed never reads a dead key to find or destroy a value, but to_string() prints its name. A temporary
+/// is refused at compile time. Different keys are best given different names: lookups are quicker then, no more.
 template <class T>
 class key : public key_base {
   static_assert(std::is_object_v<T> && !std::is_array_v<T> && std::is_same_v<T, std::remove_cv_t<T>>,
