@@ -47,6 +47,29 @@ void child_parent_cancel() {
   join();
 }
 
+// A child whose parts go one by one, on two threads.
+void parts_apart() {
+  auto parent = with_cancel(background());
+  auto child = with_cancel(parent.ctx);
+  spawn([c = std::move(child.ctx)]() mutable { c = context(); });
+  spawn([f = std::move(child.cancel)]() mutable { f = heed::cancel_func(); });
+  spawn([&] { parent.cancel(); });
+  join();
+}
+
+// Both at once, canceled before or not, while the parent is ended, or goes.
+void left_at_once(bool canceled, bool parent_goes) {
+  auto parent = std::make_unique<cancelable>(with_cancel(background()));
+  auto child = std::make_unique<cancelable>(with_cancel(parent->ctx));
+  const auto end = parent->cancel.share();
+  spawn([&] {
+    if (canceled) child->cancel();
+    child.reset();
+  });
+  spawn([&] { parent_goes ? parent.reset() : static_cast<void>(end()); });
+  join();
+}
+
 void two_children_and_parent() {
   auto parent = std::make_unique<cancelable>(with_cancel(background()));
   auto one = std::make_unique<cancelable>(with_cancel(parent->ctx));
@@ -291,6 +314,11 @@ std::vector<kernel> life_kernels() {
   return {
       {"life.handles", handles_dropped},
       {"life.child_parent_cancel", child_parent_cancel},
+      {"life.parts_apart", parts_apart},
+      {"life.left_open", [] { left_at_once(false, false); }},
+      {"life.left_canceled", [] { left_at_once(true, false); }},
+      {"life.left_open_by_both", [] { left_at_once(false, true); }},
+      {"life.left_canceled_by_both", [] { left_at_once(true, true); }},
       {"life.two_children_and_parent", two_children_and_parent},
       {"life.parent_left_to_its_child", parent_left_to_its_child},
       {"life.chain_abandoned", chain_abandoned},

@@ -383,22 +383,31 @@ struct pin {
 // a pin, as it is not touched after its verdict. Not done: it is not such a node, or not any more; then nothing has
 // happened yet that another attempt would not find.
 enum class quick { won, lost, no };
-quick cancel_quickly(cancel_node& n, errc verdict, error& cause, std::uint64_t from) noexcept {
-  const std::uint64_t after = static_cast<std::uint64_t>(verdict) | word::settled | from;
+// Where there is no cause to write, nor one to be replaced.
+inline quick cancel_quickly(cancel_node& n, errc verdict, std::uint64_t from) noexcept {
   // acquire: as for cancel(), where it has ended already.
   std::uint64_t w = n.word.load(std::memory_order_acquire);
   if ((w & word::verdict) && (w & word::closing) == 0) return quick::lost;
   if ((w & word::flags & ~word::uncommon) != 0) return quick::no;
+  if (n.what > kind::deadline || n.is(node::own_scheduler) || n.is(node::own_cause)) return quick::no;
+  // One step. A timer that is taken out before it is decided that this ends the node is not missed: if this does not, somebody
+  // else has, or the other way does.
+  disarm(n);
+  // release: I4. The last touch.
+  return n.word.compare_exchange_strong(
+             w, static_cast<std::uint64_t>(verdict) | word::settled | from | (w & word::uncommon),
+             std::memory_order_release, std::memory_order_relaxed)
+             ? quick::won
+             : quick::no;
+}
+// Where there is.
+quick cancel_quickly(cancel_node& n, errc verdict, error& cause, std::uint64_t from) noexcept {
+  // acquire: as above.
+  std::uint64_t w = n.word.load(std::memory_order_acquire);
+  if ((w & word::verdict) && (w & word::closing) == 0) return quick::lost;
+  if ((w & word::flags & ~word::uncommon) != 0) return quick::no;
   if (n.what > kind::deadline || n.is(node::own_scheduler)) return quick::no;
-  if (!cause && !n.is(node::own_cause)) {
-    // Nothing to write, so one step. A timer that is taken out before it is decided that this ends the node is not missed:
-    // if this does not, somebody else has, or the other way does.
-    disarm(n);
-    // release: I4. As below, the last touch.
-    return n.word.compare_exchange_strong(w, after, std::memory_order_release, std::memory_order_relaxed)
-               ? quick::won
-               : quick::no;
-  }
+  const std::uint64_t after = static_cast<std::uint64_t>(verdict) | word::settled | from | word::uncommon;
   // acquire: as in claim.
   if (!n.word.compare_exchange_strong(w, w | word::claimed, std::memory_order_acquire,
                                       std::memory_order_relaxed)) {
@@ -414,7 +423,7 @@ quick cancel_quickly(cancel_node& n, errc verdict, error& cause, std::uint64_t f
   const pin keep(n);
   {
     emptied_chunks emptied;
-    turn(n, verdict, from, emptied);
+    turn(n, verdict, from | word::uncommon, emptied);
   }
   finish(n);
   return quick::won;
@@ -424,7 +433,8 @@ quick cancel_quickly(cancel_node& n, errc verdict, error& cause, std::uint64_t f
 
 bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location where) noexcept {
   const std::uint64_t from = word::at(where);
-  const quick done = cancel_quickly(n, verdict, cause, from);
+  const bool writes = cause || n.is(node::own_cause);
+  const quick done = writes ? cancel_quickly(n, verdict, cause, from) : cancel_quickly(n, verdict, from);
   if (done != quick::no) return done == quick::won;
   const pin keep(n);
   bool won = false;
@@ -432,20 +442,30 @@ bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location whe
   {
     emptied_chunks emptied;
     // Nothing to write, nor a lock to take (M2): no need to claim it first.
-    if (!cause && !n.is(node::own_cause) && publish(n, verdict, from, decided | word::merged)) {
+    if (!writes && publish(n, verdict, from, decided | word::merged)) {
       its = settle(n, emptied);
       won = true;
     } else {
       const claim mine(n);
       if (mine.won()) {
         std::swap(n.cause, cause);  // I2; the old one goes when nobody waits for us any more (I5)
-        its = turn(n, verdict, from, emptied);
+        its = turn(n, verdict, from | word::uncommon, emptied);
         won = true;
       }
     }
   }
   won ? finish(n, its) : await_verdict(n);
   return won;
+}
+
+[[gnu::noinline]] static bool cancel_anyhow(cancel_node& n, std::source_location where) noexcept {
+  error none;
+  return cancel(n, errc::canceled, none, where);
+}
+
+bool cancel_without_cause(cancel_node& n, std::source_location where) noexcept {
+  const quick done = cancel_quickly(n, errc::canceled, word::at(where));
+  return done == quick::no ? cancel_anyhow(n, where) : done == quick::won;
 }
 
 void expire(deadline_node& n) noexcept {
@@ -457,7 +477,8 @@ void inherit(cancel_node& n, cancel_node& from) noexcept {
   const std::uint64_t verdict = from.word.load(std::memory_order_acquire) & word::verdict;
   cancel_node& decider = decider_of(from);
   if (n.what == kind::cancel) {  // nobody else has it yet
-    n.word.store(verdict | word::inherited | word::pointing(&decider), std::memory_order_release);
+    const std::uint64_t uncommon = n.word.load(std::memory_order_relaxed) & word::uncommon;
+    n.word.store(verdict | word::inherited | word::pointing(&decider) | uncommon, std::memory_order_release);
     return;
   }
   // Where it is lost, its own deadline or source was first.

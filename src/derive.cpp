@@ -37,8 +37,24 @@ void link(cancel_node& n) {
   if (rides(n)) parent.held = nullptr;
 }
 
+// The two handles of a node that is being made: it goes where that throws, as it should (I11).
+class both_handles {
+ public:
+  explicit both_handles(cancel_node* n) noexcept : n_(n) {}
+  both_handles(const both_handles&) = delete;
+  both_handles& operator=(const both_handles&) = delete;
+  // Canceled, too, so that it is in no timer.
+  ~both_handles() {
+    if (n_) static_cast<void>(tree::make(n_, std::source_location()));
+  }
+  scope* done() noexcept { return std::exchange(n_, nullptr); }
+
+ private:
+  cancel_node* n_;
+};
+
 template <class Node, class... Args>
-Node* make(const node* parent, Args&&... args) {
+Node* make_node(const node* parent, Args&&... args) {
   return ::new (allocate(parent, sizeof(Node), 0, alignof(Node))) Node(std::forward<Args>(args)...);
 }
 
@@ -78,7 +94,8 @@ cancel_node::cancel_node(kind k, const context& above, std::uint32_t handle_coun
 cancel_node::cancel_node(kind k, const context& above, std::uint32_t handle_count,
                          std::uint64_t lookup_word) noexcept
     : node(k, tree::of(above), handle_count, lookup_word) {
-  if (parent && (k != kind::cancel || !rides(*this))) word.store(word::uncommon, std::memory_order_relaxed);
+  if (k != kind::cancel || is(own_memory) || (parent && !rides(*this)))
+    word.store(word::uncommon, std::memory_order_relaxed);
   if (const cancel_node* up_there = scope_above(parent)) give(up_there->traits & (timed | mixed));
   if (k != kind::cancel) give(timed);
 }
@@ -87,6 +104,16 @@ deadline_node::deadline_node(const context& above, time_point when, scheduler& o
     : cancel_node(kind::deadline, above, first_handles(above)), timer(&deadline_node::on_step, when) {
   if (is(own_scheduler)) ::new (this + 1) scheduler*(&on);
 }
+
+inline cancel_node::cancel_node(cancel_node* above, std::uint64_t first_word) noexcept
+    : node(kind::deadline, above, 2 | source | (above ? up : 0),
+           above ? lookup_past(lookup_at(above)) : lookup_none, 0) {
+  word.store(first_word, std::memory_order_relaxed);  // nobody else has it yet
+  give(timed | armed);
+}
+
+inline deadline_node::deadline_node(cancel_node* above, time_point when, std::source_location where) noexcept
+    : cancel_node(above, word::uncommon | word::at(where)), timer(&deadline_node::on_step, when) {}
 
 scheduler& deadline_node::on() const noexcept {
   return is(own_scheduler) ? **reinterpret_cast<scheduler* const*>(this + 1) : default_scheduler();
@@ -130,91 +157,102 @@ context todo() noexcept {
 }
 
 context background(scheduler& s, std::source_location where) {
-  auto* n = make<root_node>(nullptr, &s, nullptr);
+  auto* n = make_node<root_node>(nullptr, &s, nullptr);
   track::made(*n, where);
   return tree::make(n, &never_ending);
 }
 
 // with_cancel(), whatever there is to see to.
-[[gnu::noinline]] static cancelable with_cancel_anywhere(const context& parent, std::source_location where) {
-  auto* n = make<cancel_node>(tree::of(parent), kind::cancel, parent, first_handles(parent));
-  cancelable made = tree::make(n, where);
+[[gnu::noinline]] static scope* child_anywhere(const context& parent, std::source_location where) {
+  auto* n = make_node<cancel_node>(tree::of(parent), kind::cancel, parent, first_handles(parent));
   track::made(*n, where);
+  if (track::on()) n->word.store(word::uncommon, std::memory_order_relaxed);  // nobody else has it yet
+  both_handles made(n);
   if (n->parent) link(*n);
-  return made;
+  return made.done();
 }
 
-// with_cancel() makes most contexts, so it does in a few steps what with_cancel_anywhere() does in many. All that is unusual goes
+// with_cancel() makes most contexts, so it does in a few steps what child_anywhere() does in many. All that is unusual goes
 // on in one of the functions below, from which nothing comes back here: so it saves no registers.
 
-// What was made there is gone if this throws, as it should be (I11).
-[[gnu::noinline]] static cancelable linked(cancel_node& n, std::source_location where) {
-  cancelable made = tree::make(&n, where);
+template <class Node>
+[[gnu::noinline]] static scope* linked(Node& n) {
+  both_handles made(&n);
   link(n);
-  return made;
+  if constexpr (std::same_as<Node, deadline_node>) {
+    // relaxed: nobody else has it yet. Where the parent was done by now, no walk comes along to disarm it.
+    if (n.word.load(std::memory_order_relaxed) & word::inherited) disarm(n);
+  }
+  return made.done();
 }
 
 // A shard of the parent was locked, and is of no use, or not any more.
-[[gnu::noinline]] static cancelable unlocked_and_linked(cancel_node& n, shard& s,
-                                                        std::source_location where) HEED_UNCHECKED {
+template <class Node>
+[[gnu::noinline]] static scope* unlocked_and_linked(Node& n, shard& s) HEED_UNCHECKED {
   s.lock.unlock();
-  return linked(n, where);
+  return linked(n);
 }
 
 // Somebody waits for that shard.
-[[gnu::noinline]] static cancelable linked_and_woken(cancel_node& n, shard& s, std::source_location where) {
+[[gnu::noinline]] static scope* linked_and_woken(cancel_node& n, shard& s) {
   s.lock.wake();
-  return tree::make(&n, where);
+  return &n;
 }
 
-[[gnu::noinline]] static cancelable born_done(cancel_node& n, cancel_node& above,
-                                              std::source_location where) {
+[[gnu::noinline]] static scope* born_done(cancel_node& n, cancel_node& above) {
   hold(above);  // L2
   inherit(n, above);
-  return tree::make(&n, where);
+  return &n;
 }
 
 // Unchecked: the shard comes locked.
-[[gnu::always_inline]] static inline cancelable linked_in(cancel_node& above, shard* s, unsigned number,
-                                                          cancel_node& n,
-                                                          std::source_location where) HEED_UNCHECKED {
+template <class Node>
+[[gnu::always_inline]] static inline scope* linked_in(cancel_node& above, shard* s, unsigned number,
+                                                      Node& n) HEED_UNCHECKED {
   if (!s) [[unlikely]]
-    return linked(n, where);
+    return linked(n);
   if (!open(above) || !put_where_room_is(*s, number, n)) [[unlikely]]
-    return unlocked_and_linked(n, *s, where);
+    return unlocked_and_linked(n, *s);
   if (s->lock.unlock_only()) [[unlikely]]
-    return linked_and_woken(n, *s, where);
-  return tree::make(&n, where);
+    return linked_and_woken(n, *s);
+  return &n;
 }
 
 // The parent has a table.
-[[gnu::noinline]] static cancelable linked_in_table(cancel_node& above, cancel_node& n,
-                                                    std::source_location where) {
+template <class Node>
+[[gnu::noinline]] static scope* linked_in_table(cancel_node& above, Node& n) {
   unsigned number = 0;
   shard* const s = try_lock_for_new(above, number);
-  return linked_in(above, s, number, n, where);
+  return linked_in(above, s, number, n);
 }
 
-cancelable with_cancel(const context& parent, std::source_location where) {
+// Hangs a new node, which is to ride, on its parent, which was live just now.
+template <class Node>
+[[gnu::always_inline]] static inline scope* linked_quickly(cancel_node& above, Node& n) HEED_UNCHECKED {
+  // acquire: the table's making.
+  if (above.own.children.load(std::memory_order_acquire).has_table()) [[unlikely]]
+    return linked_in_table(above, n);
+  shard* s = above.own.lock.try_lock() ? &above.own : nullptr;
+  if (s && !is_shard_of(*s, above)) [[unlikely]]
+    return unlocked_and_linked(n, *s);
+  return linked_in(above, s, 0, n);
+}
+
+scope* derived::make(const context& parent, std::source_location where) {
   node* const parent_node = tree::of(parent);
   const bool usual =
       (!parent_node || (parent_node->what == kind::cancel && !parent_node->is(node::own_memory))) &&
       track::surely_off();
   void* const room = usual ? pool::take_quickly(sizeof(cancel_node)) : nullptr;
   if (!room) [[unlikely]]
-    return with_cancel_anywhere(parent, where);
-  if (!parent_node) return tree::make(::new (room) cancel_node, where);
+    return child_anywhere(parent, where);
+  if (!parent_node) return ::new (room) cancel_node;
   auto& above = static_cast<cancel_node&>(*parent_node);
   auto* n = ::new (room) cancel_node(above);
   // acquire: as in inherit().
   if (above.word.load(std::memory_order_acquire) & word::verdict) [[unlikely]]
-    return born_done(*n, above, where);
-  if (above.own.children.load(std::memory_order_acquire).has_table()) [[unlikely]]
-    return linked_in_table(above, *n, where);
-  shard* s = above.own.lock.try_lock() ? &above.own : nullptr;
-  if (s && !is_shard_of(*s, above)) [[unlikely]]
-    return unlocked_and_linked(*n, *s, where);
-  return linked_in(above, s, 0, *n, where);
+    return born_done(*n, above);
+  return linked_quickly(above, *n);
 }
 
 namespace {
@@ -225,15 +263,15 @@ bool brings_time(const context& parent) noexcept {
   return n && n->is(node::own_scheduler);
 }
 
-// A context with a deadline of its own, where the time is `now`. What it returns is made in place.
-cancelable with_timer(const context& parent, time_point when, time_point now, scheduler& on, error& cause,
-                      std::source_location where) {
+// A context with a deadline of its own, where the time is `now`.
+scope* with_timer(const context& parent, time_point when, time_point now, scheduler& on, error* cause,
+                  std::source_location where) {
   const bool own = brings_time(parent);
   void* memory = allocate(tree::of(parent), deadline_node::size(own), 0, alignof(deadline_node));
   auto* n = ::new (memory) deadline_node(parent, when, on);
-  cancelable made = tree::make(n, where);
+  both_handles made(n);
   if (cause) {
-    n->cause = std::move(cause);
+    n->cause = std::move(*cause);
     n->give(node::own_cause);
   }
   n->word.store(word::uncommon | word::at(where), std::memory_order_relaxed);  // nobody else has it yet
@@ -245,10 +283,11 @@ cancelable with_timer(const context& parent, time_point when, time_point now, sc
   } pending{n};
   if (when <= now && !parent.done()) {
     // Before it is linked, so that nothing else can have ended it.
-    n->word.store(static_cast<std::uint64_t>(errc::deadline_exceeded) | word::settled | word::at(where),
+    n->word.store(static_cast<std::uint64_t>(errc::deadline_exceeded) | word::settled | word::uncommon |
+                      word::at(where),
                   std::memory_order_release);
     track::made(*n, where);
-    return made;
+    return made.done();
   }
   if (when != time_point::max() && !parent.done()) {
     // Armed before it is linked: whoever cancels it through its parent then finds a timer to disarm.
@@ -274,35 +313,73 @@ cancelable with_timer(const context& parent, time_point when, time_point now, sc
   if (n->word.load(std::memory_order_relaxed) & word::inherited) disarm(*n);
   // A clock that is driven by hand may have passed it before it was armed, and not move again.
   if (own && when <= on.now()) expire(*n);
-  return made;
+  return made.done();
 }
 
-// with_deadline(), where the time is `now`.
-cancelable until(const context& parent, time_point when, time_point now, scheduler& on, error& cause,
-                 std::source_location where) {
+// Whether a deadline below `parent` could never fire first.
+bool is_later(const context& parent, time_point when) noexcept {
   const cancel_node* up_there = scope_above(tree::of(parent));
-  // It could never fire first; unless the clock that the other one counts on goes differently.
-  if (up_there && up_there->is(node::timed) && !up_there->is(node::mixed)) {
-    if (const auto earlier = parent.deadline(); earlier && *earlier < when) return with_cancel(parent, where);
-  }
-  return with_timer(parent, when, now, on, cause, where);
+  if (!up_there || !up_there->is(node::timed)) return false;
+  if (up_there->is(node::mixed)) return false;  // the clock that it counts on may go differently
+  const auto earlier = parent.deadline();
+  return earlier && *earlier < when;
 }
 
 }  // namespace
 
-cancelable with_deadline(const context& parent, time_point when, error cause, std::source_location where) {
+scope* derived::make_until(const context& parent, time_point when, error* cause, std::source_location where) {
+  if (is_later(parent, when)) return make(parent, where);
   scheduler& on = scheduler_of(tree::of(parent));
-  return until(parent, when, on.now(), on, cause, where);
+  return with_timer(parent, when, on.now(), on, cause, where);
 }
 
-cancelable with_timeout_of(const context& parent, duration timeout, error cause, std::source_location where) {
+// Its timer is the first, or comes before all others.
+[[gnu::noinline]] static scope* armed_and_linked(deadline_node& n) {
+  struct undo {
+    deadline_node* n;
+    ~undo() {
+      if (!n) return;
+      n->take_away(node::armed);
+      n->handles.fetch_and(~node::source, std::memory_order_relaxed);
+      if (n->parent) hold(*n->parent);  // L2
+      const both_handles made(n);
+    }
+  } failed{&n};
+  the_process_scheduler().time().arm(n);
+  failed.n = nullptr;
+  return n.parent ? linked(n) : &n;
+}
+
+// As make(), in a few steps.
+scope* derived::make_within(const context& parent, duration timeout, error* cause,
+                            std::source_location where) {
+  constexpr auto longest = std::chrono::hours(24 * 365 * 100);  // for which nothing overflows
+  constexpr int unusual = node::own_scheduler | node::own_memory | node::timed | node::mixed;
+  auto* above = static_cast<cancel_node*>(tree::of(parent));
+  // acquire: as in make().
+  const bool usual = (!above || (above->what == kind::cancel && (above->traits & unusual) == 0 &&
+                                 (above->word.load(std::memory_order_acquire) & word::verdict) == 0)) &&
+                     !cause && timeout > duration::zero() && timeout < longest && track::surely_off();
+  void* const room = usual ? pool::take_quickly(sizeof(deadline_node)) : nullptr;
+  if (!room) [[unlikely]]
+    return make_within_anyhow(parent, timeout, cause, where);
+  auto* n = ::new (room) deadline_node(above, os::now() + timeout, where);
+  if (!the_process_scheduler().time().try_arm(*n)) [[unlikely]]
+    return armed_and_linked(*n);
+  return above ? linked_quickly(*above, *n) : n;
+}
+
+scope* derived::make_within_anyhow(const context& parent, duration timeout, error* cause,
+                                   std::source_location where) {
   scheduler& on = scheduler_of(tree::of(parent));
   const time_point now = brings_time(parent) ? on.now() : os::now();
-  return until(parent, saturating_add(now, timeout), now, on, cause, where);
+  const time_point when = saturating_add(now, timeout);
+  if (is_later(parent, when)) return make(parent, where);
+  return with_timer(parent, when, now, on, cause, where);
 }
 
 context without_cancel(const context& parent, std::source_location where) {
-  auto* n = make<detached_node>(tree::of(parent), tree::of(parent));
+  auto* n = make_node<detached_node>(tree::of(parent), tree::of(parent));
   track::made(*n, where);
   return tree::make(n, &never_ending);
 }
@@ -363,47 +440,47 @@ canceler::~canceler() {
 }
 
 bool canceler::operator()(error cause, std::source_location where) const noexcept {
-  return node_ && cancel_in_passing(*node_, cause, where);
+  return node_ && (cause ? cancel(*node_, errc::canceled, cause, where) : cancel_in_passing(*node_, where));
 }
 
 cancel_func& cancel_func::operator=(cancel_func&& other) noexcept {
   cancel_func taken(std::move(other));  // also where it is this very object
   { const cancel_func old(std::move(*this)); }
-  std::swap(node_, taken.node_);
+  std::swap(scope_, taken.scope_);
   made_ = taken.made_;
   return *this;
 }
 
 [[gnu::noinline]] static void cancel_and_release(cancel_node& n, std::source_location made) noexcept {
-  {
-    error none;
-    cancel_in_passing(n, none, made);
-  }
+  cancel_in_passing(n, made);
   tree::release(n);
 }
 
-void cancel_func::leave_scope() noexcept {
+void cancel_func::leave_scope(scope& s, std::source_location made) noexcept {
   // acquire: as err(). Mostly it has ended by now.
-  cancel_node& n = *node_;
+  cancel_node& n = node_of(s);
   const std::uint64_t w = n.word.load(std::memory_order_acquire);
   if ((w & word::verdict) == 0 || (w & word::closing)) [[unlikely]]
-    return cancel_and_release(n, made_);
+    return cancel_and_release(n, made);
   tree::release(n);
 }
 
-bool cancel_func::operator()(error cause, std::source_location where) const noexcept {
-  if (!node_) [[unlikely]]
-    return false;
-  return cancel_in_passing(*node_, cause, where);
+bool cancel_func::end(scope& s, std::source_location where) noexcept {
+  return cancel_in_passing(node_of(s), where);
+}
+
+bool cancel_func::end_because(scope& s, error& cause, std::source_location where) noexcept {
+  return cancel(node_of(s), errc::canceled, cause, where);
 }
 
 canceler cancel_func::share() const noexcept {
-  if (node_) retain_handle(*node_);
-  return canceler(node_);
+  if (!scope_) return {};
+  retain_handle(node_of(*scope_));
+  return canceler(&node_of(*scope_));
 }
 
 void cancel_func::release() noexcept {
-  if (node_) release_handle(std::exchange(node_, nullptr));
+  if (scope_) release_handle(&node_of(*std::exchange(scope_, nullptr)));
 }
 
 }  // namespace heed::inline v0

@@ -325,34 +325,58 @@ void context::retain(node_head* n) noexcept {
 // leave it to release_handle().
 namespace {
 
-// Nobody can find the node any more.
-inline void free_plain(cancel_node& n) noexcept {
-  if (n.cause || n.is(node::own_memory) || !track::surely_off()) [[unlikely]]
-    return destroy(&n);
-  n.~cancel_node();
+// What the word may tell of one that goes in a few steps: besides, nothing but that it has ended, if that.
+constexpr std::uint64_t plain_end = word::verdict | word::settled | word::inherited;
+
+// What has no cause, is memory of the pool, not listed (track.hpp), and nobody can find any more. Without its destructor, which would
+// have nothing to do.
+template <class Node>
+inline void free_quickly(Node& n) noexcept {
   pool::give(&n, sizeof n);
 }
 
-[[gnu::noinline]] void free_and_drop(cancel_node& n, chunk* emptied, node* above) noexcept {
+template <class Node>
+[[gnu::noinline]] void free_and_drop(Node& n, chunk* emptied, node* above) noexcept {
   free_chunk(emptied);
-  free_plain(n);
-  drop(above);
+  free_quickly(n);
+  if (above) drop(above);
 }
 
-[[gnu::noinline]] void free_and_wake(cancel_node& n, chunk* emptied, node* above, shard& s) noexcept {
+template <class Node>
+[[gnu::noinline]] void free_and_wake(Node& n, chunk* emptied, node* above, shard& s) noexcept {
   s.lock.wake();
   free_and_drop(n, emptied, above);
 }
 
-// It rides on its parent, and nobody has turned it yet.
-[[gnu::noinline]] void release_hanging(cancel_node& n) noexcept {
+// Both handles of what with_cancel() made, in whatever state it is.
+[[gnu::noinline]] void leave_slowly(cancel_node& n, std::source_location made) noexcept {
+  // acquire: as err().
+  const std::uint64_t w = n.word.load(std::memory_order_acquire);
+  if ((w & word::verdict) == 0 || (w & word::closing)) cancel_in_passing(n, made);
+  tree::release(n);
+  tree::release(n);
+}
+
+[[gnu::noinline]] void unlock_and_release(cancel_node& n, shard& s) noexcept HEED_UNCHECKED {
+  s.lock.unlock();
+  release_handle(&n);
+}
+[[gnu::noinline]] void unlock_and_leave(cancel_node& n, std::source_location made,
+                                        shard& s) noexcept HEED_UNCHECKED {
+  s.lock.unlock();
+  leave_slowly(n, made);
+}
+
+// It rides on its parent, and nobody has turned it yet; and the last handles go. `otherwise`: it is not so, or not
+// for sure, and nothing has changed.
+template <class Node, class Otherwise>
+[[gnu::always_inline]] inline void free_hanging(Node& n, Otherwise otherwise) noexcept HEED_UNCHECKED {
   auto& above = static_cast<cancel_node&>(*n.parent);
   shard& s = shard_of(above, number_of(n));
-  if (!s.lock.try_lock()) return release_handle(&n);
+  if (!s.lock.try_lock()) return otherwise(nullptr);
   // acquire: what was done by who pinned it, under this lock (L3).
   if (!is_shard_of(s, above) || !hangs(n, false) || n.holds.load(std::memory_order_acquire) != 1) {
-    s.lock.unlock();
-    return release_handle(&n);
+    return otherwise(&s);
   }
   chunk* const emptied = take_out(s, n);
   const bool last = s.orphan && s.empty();  // L1: it drops what all had
@@ -362,7 +386,15 @@ inline void free_plain(cancel_node& n) noexcept {
     return free_and_wake(n, emptied, owed, s);
   if (emptied || last) [[unlikely]]
     return free_and_drop(n, emptied, owed);
-  free_plain(n);
+  free_quickly(n);
+}
+
+[[gnu::noinline]] void release_hanging(cancel_node& n) noexcept {
+  free_hanging(n, [&](shard* locked) { locked ? unlock_and_release(n, *locked) : release_handle(&n); });
+}
+[[gnu::noinline]] void leave_hanging(cancel_node& n, std::source_location made) noexcept {
+  free_hanging(n,
+               [&](shard* locked) { locked ? unlock_and_leave(n, made, *locked) : leave_slowly(n, made); });
 }
 
 // It is live, something was ever hung on it, and `before` is what there is in `handles`, with the last one.
@@ -393,31 +425,56 @@ inline void free_plain(cancel_node& n) noexcept {
   if (above) drop(above);
 }
 
-// A deadline that has ended, and hangs nowhere: canceled before its time, as most are.
-[[gnu::noinline]] void release_deadline(deadline_node& n) noexcept {
-  constexpr std::uint64_t quiet = word::verdict | word::settled | word::inherited | word::uncommon;
+// A deadline that has ended: canceled before its time, as most are; and the last `handles` go. `otherwise` as above.
+template <class Otherwise>
+[[gnu::always_inline]] inline void free_deadline(deadline_node& n, std::uint32_t handles,
+                                                 Otherwise otherwise) noexcept {
+  constexpr std::uint64_t quiet = plain_end | word::uncommon;
   // In this order, and acquire, as in context::release(). Whoever wrote a verdict has disarmed it before he let go of it.
-  const bool last_handle = (n.handles.load(std::memory_order_acquire) & node::number) == 1;
+  const bool last_handles = (n.handles.load(std::memory_order_acquire) & node::number) == handles;
   const std::uint64_t w = n.word.load(std::memory_order_acquire);
-  const bool last = last_handle && n.holds.load(std::memory_order_acquire) == 1;
+  const bool last = last_handles && n.holds.load(std::memory_order_acquire) == 1;
+  if (!last || (w & word::verdict) == 0 || (w & word::flags & ~quiet) || n.cause || n.is(node::own_memory) ||
+      n.is(node::own_scheduler) || !track::surely_off())
+    return otherwise(nullptr);
   node* const above = n.parent;
-  const bool hangs_nowhere = (w & word::verdict) && (!above || (w & word::inherited));
-  if (!last || !hangs_nowhere || (w & word::flags & ~quiet) || n.cause || n.is(node::own_memory) ||
-      n.is(node::own_scheduler) || !track::surely_off()) {
-    return release_handle(&n);
-  }
-  n.~deadline_node();
-  pool::give(&n, sizeof n);
-  if (above) drop(above);  // it has a hold there (L2)
+  if (!above) return free_quickly(n);
+  if (w & word::inherited) return free_and_drop(n, nullptr, above);  // it has a hold there (L2)
+  if (!rides(n)) return otherwise(nullptr);
+  free_hanging(n, otherwise);
+}
+
+[[gnu::noinline]] void release_deadline(deadline_node& n) noexcept {
+  free_deadline(n, 1, [&](shard* locked) { locked ? unlock_and_release(n, *locked) : release_handle(&n); });
+}
+[[gnu::noinline]] void leave_deadline(deadline_node& n, std::source_location made) noexcept {
+  // relaxed: only chooses.
+  if ((n.word.load(std::memory_order_relaxed) & word::verdict) == 0) cancel_in_passing(n, made);
+  free_deadline(n, 2,
+                [&](shard* locked) { locked ? unlock_and_leave(n, made, *locked) : leave_slowly(n, made); });
 }
 
 }  // namespace
+
+void cancelable::leave(scope& s, std::source_location made) noexcept {
+  cancel_node& n = node_of(s);
+  // In this order, and acquire, as in context::release(); with two handles instead of one.
+  const std::uint32_t handles = n.handles.load(std::memory_order_acquire);
+  const std::uint64_t w = n.word.load(std::memory_order_acquire);
+  if ((handles & node::number) != 2 || (w & word::flags & ~plain_end) != 0 ||
+      n.holds.load(std::memory_order_acquire) != 1) [[unlikely]]
+    return n.what == kind::deadline ? leave_deadline(static_cast<deadline_node&>(n), made)
+                                    : leave_slowly(n, made);
+  if (!n.parent) [[likely]]
+    return free_quickly(n);
+  if (w & word::inherited) return free_and_drop(n, nullptr, n.parent);  // it has a hold there (L2)
+  leave_hanging(n, made);
+}
 
 void context::release(node_head* head) noexcept {
   auto* any = static_cast<node*>(head);
   if (any->what == kind::cancel) [[likely]] {
     auto& n = static_cast<cancel_node&>(*any);
-    constexpr std::uint64_t quiet = word::verdict | word::settled | word::inherited | word::uncommon;
     // In this order. acquire: what others did with their handles; from here on nothing new comes to hang there.
     const std::uint32_t handles = n.handles.load(std::memory_order_acquire);
     if ((handles & node::number) != 1) [[unlikely]]
@@ -425,11 +482,11 @@ void context::release(node_head* head) noexcept {
     // acquire: the walk that wrote `inherited` is through with it, or has pinned it before (L4).
     const std::uint64_t w = n.word.load(std::memory_order_acquire);
     // acquire: what others did with their holds (L3).
-    if ((w & word::flags & ~quiet) == 0 && n.holds.load(std::memory_order_acquire) == 1) [[likely]] {
+    if ((w & word::flags & ~plain_end) == 0 && n.holds.load(std::memory_order_acquire) == 1) [[likely]] {
       if (!n.parent) [[likely]]
-        return free_plain(n);
+        return free_quickly(n);
       if (w & word::inherited) return free_and_drop(n, nullptr, n.parent);  // it has a hold there (L2)
-      if (rides(n)) return release_hanging(n);
+      return release_hanging(n);
     }
     if ((w & word::flags & ~word::uncommon) == word::hooks) return release_hooked(n, handles);
     return release_handle(&n);

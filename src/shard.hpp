@@ -43,6 +43,7 @@ class children_of_shard {
   shard_table* table() const noexcept { return at<shard_table>(is_table); }
   bool has_table() const noexcept { return tag() == is_table; }
   cancel_node* found() const noexcept { return at<cancel_node>(is_found); }
+  bool nothing() const noexcept { return value_ == 0; }  // none(), where no walk has been
   bool none() const noexcept { return value_ == 0 || tag() == is_found; }
   static children_of_shard of_single(cancel_node* c) noexcept { return {c, is_single}; }
   static children_of_shard of_chunks(chunk* c) noexcept { return {c, is_chunks}; }
@@ -66,6 +67,7 @@ struct shard {
   callback_base* callbacks HEED_GUARDED_BY(lock) = nullptr;  // circular
   futex_lock lock;                            // guards all in here, and the places of what hangs here
   bool orphan HEED_GUARDED_BY(lock) = false;  // what hangs here has a hold on the node: L1
+  std::uint8_t gap = 0;                       // so that one store writes all eight bytes of a new one
   // Of the node's own only, and no part of this: the fork generation that made its fd. There is room here.
   sync::atomic<std::uint16_t> fd_made_in{0};
   // relaxed, but for finding the table (acquire): the lock orders the rest.

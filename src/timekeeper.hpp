@@ -40,6 +40,8 @@ class timekeeper {
 
   // As scheduler::arm() and disarm(). Throws std::system_error.
   void arm(timer& t);
+  // The same, unless a thread or a wheel has to be made or told first: then false, and nothing has changed.
+  bool try_arm(timer& t) noexcept;
   void disarm(timer& t) noexcept;
   // The body of the thread.
   void run() noexcept;
@@ -90,6 +92,17 @@ class timekeeper {
   sync::atomic<time_point::rep> asleep_until_{time_point::min().time_since_epoch().count()};  // min: awake
   static constinit std::array<shard, count> shards_;  // not a member: all zero it takes no room in the file
 };
+
+inline bool timekeeper::try_arm(timer& t) noexcept {
+  const unsigned index = os::cpu() % count;
+  // acquire: what made it.
+  if ((made_.load(std::memory_order_acquire) >> index & 1) == 0) return false;
+  shard& s = shards_[index];
+  const locked guard(s.lock);
+  if (t.when() < s.visited_by()) return false;
+  s.wheel.insert(t);
+  return true;
+}
 
 inline void timekeeper::arm(timer& t) {
   const time_point when = t.when();

@@ -155,6 +155,8 @@ struct cancel_node : scope, node {
   // with_cancel()'s, below background() and below a scope.
   cancel_node() noexcept;
   explicit cancel_node(cancel_node& above) noexcept;
+  // The base of with_timeout()'s there.
+  cancel_node(cancel_node* above, std::uint64_t first_word) noexcept;
   cancel_node(kind k, const context& above, std::uint32_t handle_count) noexcept;
   cancel_node(kind k, const context& above, std::uint32_t handle_count, std::uint64_t lookup_word) noexcept;
 
@@ -171,6 +173,9 @@ static_assert(sizeof(cancel_node) == 80);
 // with_deadline() and with_timeout(). Where the root has a scheduler of its own, a pointer to it follows.
 struct deadline_node : cancel_node, timer {
   deadline_node(const context& above, time_point when, scheduler& on) noexcept;
+  // One whose handles are two, and which is armed by heed's own scheduler next; below background() or a with_cancel(), and in memory
+  // of the pool.
+  deadline_node(cancel_node* above, time_point when, std::source_location where) noexcept;
   static bool on_step(work& w, step s) noexcept;
   scheduler& on() const noexcept;
   static constexpr std::size_t size(bool own_scheduler) noexcept;
@@ -406,7 +411,7 @@ inline std::uint8_t number_of(const cancel_node& c) noexcept {
 
 inline bool put_where_room_is(shard& s, unsigned number, cancel_node& c) noexcept {
   const children_of_shard now = s.children.load(std::memory_order_relaxed);
-  if (now.none()) {
+  if (now.nothing()) {
     s.children.store(children_of_shard::of_single(&c), std::memory_order_relaxed);
   } else {
     chunk* newest = now.chunks();
@@ -447,19 +452,21 @@ inline chunk* take_out(shard& s, cancel_node& c) noexcept {
 // Ends `n`, which is alive when it is called; true: this call decided. `cause` is exchanged for the one that it
 // replaces, for the caller to destroy.
 bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location where) noexcept;
-// The same, in one step where nothing was ever hung on it, nobody waits, and nothing needs to be written first.
-inline bool cancel_in_passing(cancel_node& n, error& cause, std::source_location where) noexcept {
+// The same without a cause; the place alone. In one step where it is a plain with_cancel() on which nothing was ever hung, and nobody
+// waits.
+bool cancel_without_cause(cancel_node& n, std::source_location where) noexcept;
+inline bool cancel_in_passing(cancel_node& n, std::source_location where) noexcept {
   constexpr auto verdict = static_cast<std::uint64_t>(errc::canceled);
   // relaxed: only chooses.
   std::uint64_t w = n.word.load(std::memory_order_relaxed);
-  if ((w & ~word::uncommon) == 0 && !cause && n.what == kind::cancel) [[likely]] {
+  if (w == 0) [[likely]] {
     // release: all before the cancel (I4); the cause is null, and the place is in the word (I2). Unpinned, this is the last
     // touch.
     if (n.word.compare_exchange_strong(w, verdict | word::settled | word::at(where),
                                        std::memory_order_release, std::memory_order_relaxed)) [[likely]]
       return true;
   }
-  return cancel(n, errc::canceled, cause, where);
+  return cancel_without_cause(n, where);
 }
 // Ends `n`, whose deadline has passed, as its timer would; the caller keeps it alive.
 void expire(deadline_node& n) noexcept;
@@ -509,9 +516,7 @@ class tree {
     release_one_of_many(n);
   }
   // Takes over two handles.
-  static cancelable make(cancel_node* n, std::source_location where) noexcept {
-    return {context(n, n), cancel_func(n, where)};
-  }
+  static cancelable make(cancel_node* n, std::source_location where) noexcept { return {n, where}; }
 
   // The list of callbacks of a shard, which is locked.
   static void push(shard& s, callback_base& c) noexcept HEED_REQUIRES(s.lock);

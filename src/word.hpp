@@ -29,8 +29,9 @@ inline constexpr std::uint64_t hooks = 1U << 11;      // something was ever put 
 inline constexpr std::uint64_t inherited = 1U << 12;  // the pointer is the ancestor that ended it
 inline constexpr std::uint64_t settled = 1U << 13;    // done, and everything below it is, too
 inline constexpr std::uint64_t merged = 1U << 14;     // a merge hangs somewhere below: see merge.cpp
-inline constexpr std::uint64_t uncommon =
-    1U << 15;  // from birth: no with_cancel() that rides on its parent (L2)
+// From birth: no plain with_cancel(). (One that has no parent, or rides on it (L2), with memory of the pool, not listed by track.hpp.)
+// Or, with a verdict: it has a cause.
+inline constexpr std::uint64_t uncommon = 1U << 15;
 inline constexpr std::uint64_t flags = (1U << 16) - 1;
 
 static_assert(verdict == 0b11 && closing == 0b100);

@@ -13,6 +13,8 @@ namespace {
 using namespace heed_test;
 using heed::errc;
 
+constexpr heed::key<int> number_key{"number"};
+
 TEST(CancelFunc, IsMoveOnly) {
   static_assert(!std::is_copy_constructible_v<heed::cancel_func>);
   static_assert(!std::is_copy_assignable_v<heed::cancel_func>);
@@ -20,6 +22,94 @@ TEST(CancelFunc, IsMoveOnly) {
   static_assert(std::is_nothrow_move_assignable_v<heed::cancel_func>);
   static_assert(std::is_nothrow_default_constructible_v<heed::cancel_func>);
   static_assert(std::is_nothrow_invocable_r_v<bool, const heed::cancel_func&>);
+}
+
+TEST(Cancelable, IsMadeOfItsParts) {
+  static_assert(!std::is_copy_constructible_v<heed::cancelable>);
+  static_assert(std::is_nothrow_move_constructible_v<heed::cancelable>);
+  static_assert(std::is_nothrow_move_assignable_v<heed::cancelable>);
+  heed::cancelable none;
+  EXPECT_EQ(none.ctx, heed::background());
+  EXPECT_FALSE(none.cancel());
+  auto [ctx, cancel] = heed::with_cancel(heed::background());
+  {
+    const heed::cancelable both{ctx, std::move(cancel)};
+    EXPECT_EQ(both.ctx, ctx);
+    EXPECT_TRUE(is_live(ctx));
+  }
+  EXPECT_TRUE(is_done(ctx, errc::canceled));
+}
+
+// Left with both its parts, it goes in one step; with one of them, or with parts of two contexts, as each part does.
+TEST(Cancelable, LeavesAsItsPartsDo) {
+  heed::context kept;
+  {
+    auto c = heed::with_cancel(heed::background());
+    kept = c.ctx;
+  }
+  EXPECT_TRUE(is_done(kept, errc::canceled));
+  {
+    auto c = heed::with_cancel(heed::background());
+    kept = std::move(c.ctx);
+  }
+  EXPECT_TRUE(is_done(kept, errc::canceled));
+  {
+    auto one = heed::with_cancel(heed::background());
+    auto other = heed::with_cancel(one.ctx);
+    kept = one.ctx;
+    std::swap(one.ctx, other.ctx);
+    other.cancel.release();
+    one = std::move(other);  // cancels what it held
+    EXPECT_TRUE(is_done(kept, errc::canceled));
+    EXPECT_EQ(one.ctx, kept);
+  }
+  {
+    auto c = heed::with_cancel(heed::background());
+    kept = c.ctx;
+    c.ctx = heed::with_value(c.ctx, number_key, 1);  // the same end, another context
+  }
+  EXPECT_TRUE(is_done(kept, errc::canceled));
+  {
+    auto c = heed::with_cancel(heed::background());
+    kept = c.ctx;
+    c.cancel.release();
+  }
+  EXPECT_TRUE(is_live(kept));
+}
+
+// Whatever it is below and whatever hangs on it, in each state.
+TEST(Cancelable, LeavesWhateverItIs) {
+  const auto parent = heed::with_cancel(heed::background());
+  const heed::context value = heed::with_value(parent.ctx, number_key, 1);
+  const auto second = heed::with_cancel(heed::background());
+  for (const heed::context& above : {heed::background(), parent.ctx, value}) {
+    for (int kind = 0; kind < 4; ++kind) {
+      for (int state = 0; state < 4; ++state) {
+        heed::context seen;
+        {
+          auto c = kind == 0   ? heed::with_cancel(above)
+                   : kind == 1 ? heed::with_timeout(above, 1h)
+                   : kind == 2 ? heed::with_timeout(above, 1h, "late")
+                               : heed::merge(above, second.ctx);
+          if (state == 1) c.cancel();
+          if (state == 2) c.cancel("because");
+          if (state == 3) {
+            auto below = heed::with_cancel(c.ctx);
+            below.cancel.release();
+            seen = below.ctx;
+          } else {
+            seen = c.ctx;
+          }
+        }
+        EXPECT_TRUE(is_done(seen, errc::canceled)) << kind << state;
+        if (state == 2) {
+          EXPECT_EQ(seen.cause().message(), "because");
+        }
+      }
+    }
+  }
+  EXPECT_TRUE(is_live(parent.ctx));
+  EXPECT_TRUE(is_live(second.ctx));
 }
 
 TEST(CancelFunc, TrueForTheCallThatDecided) {

@@ -254,6 +254,7 @@ class HEED_API context {
  private:
   friend class tree;
   friend class stop_token;
+  friend struct cancelable;
   // Takes over one count on the handle.
   context(node_head* n, const scope* s) noexcept : node_(n), scope_(s) {}
   // 0: live; else the verdict, and perhaps `closing`. The rare case is asked for first: then a live and a canceled context cost
@@ -322,12 +323,12 @@ class [[nodiscard]] HEED_API cancel_func {
   /// Nothing to cancel; also the state of a moved-from one.
   cancel_func() noexcept = default;
   cancel_func(cancel_func&& other) noexcept
-      : node_(std::exchange(other.node_, nullptr)), made_(other.made_) {}
+      : scope_(std::exchange(other.scope_, nullptr)), made_(other.made_) {}
   /// Cancels what it held, then takes over.
   cancel_func& operator=(cancel_func&& other) noexcept;
   /// Cancels; canceled_at() is then the line of the with_* call that made it.
   ~cancel_func() {
-    if (node_) leave_scope();
+    if (scope_) leave_scope(*scope_, made_);
   }
 
   /// Ends the context and everything below it, now: when it returns, the context is done, and if this call
@@ -335,8 +336,11 @@ class [[nodiscard]] HEED_API cancel_func {
   /// this thread. True: this call decided; its cause (null: errc::canceled) and place stand for good. False: it
   /// had been decided before, or there is nothing to cancel.
   /// Thread-safe; never allocates, never fails; not for signal handlers (see docs/guide.md for the way there).
-  bool operator()(error cause = {},
-                  std::source_location where = std::source_location::current()) const noexcept;
+  [[gnu::always_inline]] bool operator()(
+      error cause = {}, std::source_location where = std::source_location::current()) const noexcept {
+    if (!scope_) return false;
+    return cause ? end_because(*scope_, cause, where) : end(*scope_, where);
+  }
   /// A copyable function object that makes the same call. One atomic increment.
   canceler share() const noexcept;
   /// Gives the duty up without canceling: the parent or the deadline ends the context, or nothing does.
@@ -344,31 +348,83 @@ class [[nodiscard]] HEED_API cancel_func {
 
  private:
   friend class tree;
-  cancel_func(cancel_node* n, std::source_location made) noexcept : node_(n), made_(made) {}
-  void leave_scope() noexcept;
-  cancel_node* node_ = nullptr;
+  friend struct cancelable;
+  cancel_func(scope* s, std::source_location made) noexcept : scope_(s), made_(made) {}
+  static bool end(scope& s, std::source_location where) noexcept;
+  static bool end_because(scope& s, error& cause, std::source_location where) noexcept;
+  static void leave_scope(scope& s, std::source_location made) noexcept;
+  scope* scope_ = nullptr;
   std::source_location made_;
 };
 
 /// A context and what cancels it: `auto [ctx, cancel] = heed::with_cancel(parent);`
-struct [[nodiscard]] cancelable {
+/// Leaving scope, it does what its parts do, at once where both are still there.
+struct [[nodiscard]] HEED_API cancelable {
   context ctx;
   cancel_func cancel;
+
+  cancelable() noexcept = default;
+  cancelable(context c, cancel_func f) noexcept : ctx(std::move(c)), cancel(std::move(f)) {}
+  cancelable(cancelable&&) noexcept = default;
+  cancelable& operator=(cancelable&&) noexcept = default;
+  [[gnu::always_inline]] ~cancelable() {
+    if (!cancel.scope_ || ctx.node_ != head_of(cancel.scope_)) return;
+    leave(*std::exchange(cancel.scope_, nullptr), cancel.made_);
+    ctx.node_ = nullptr;
+  }
+
+ private:
+  friend class tree;
+  friend class derived;
+  // Takes over two handles.
+  cancelable(scope* s, std::source_location where) noexcept : ctx(head_of(s), s), cancel(s, where) {}
+  // What has a scope of its own follows it.
+  static node_head* head_of(scope* s) noexcept { return reinterpret_cast<node_head*>(s + 1); }
+  static void leave(scope& s, std::source_location made) noexcept;
+};
+
+/// How with_cancel(), with_deadline() and with_timeout() make a child. Use those.
+class HEED_API derived {
+ public:
+  static cancelable child(const context& parent, std::source_location where) {
+    return {make(parent, where), where};
+  }
+  static cancelable until(const context& parent, time_point when, error cause, std::source_location where) {
+    return {make_until(parent, when, cause ? &cause : nullptr, where), where};
+  }
+  static cancelable within(const context& parent, duration timeout, error cause, std::source_location where) {
+    return {make_within(parent, timeout, cause ? &cause : nullptr, where), where};
+  }
+
+ private:
+  // Made in the library, and handed over in a register. `cause`: null, or what is moved from. make() and make_within() go the
+  // quick way where they can.
+  [[gnu::returns_nonnull]] static scope* make(const context& parent, std::source_location where);
+  [[gnu::returns_nonnull]] static scope* make_until(const context& parent, time_point when, error* cause,
+                                                    std::source_location where);
+  [[gnu::returns_nonnull]] static scope* make_within(const context& parent, duration timeout, error* cause,
+                                                     std::source_location where);
+  static scope* make_within_anyhow(const context& parent, duration timeout, error* cause,
+                                   std::source_location where);
 };
 
 /// A child that ends when its cancel is called or when its parent ends, whichever is first. Born done below a
 /// done parent. One allocation, and one more for every 14 children of a parent, mostly served by heed's pool: throws
 /// `std::bad_alloc`, and then nothing has changed. Thread-safe. Go's `WithCancel` and `WithCancelCause`.
-HEED_API cancelable with_cancel(const context& parent,
-                                std::source_location where = std::source_location::current());
+inline cancelable with_cancel(const context& parent,
+                              std::source_location where = std::source_location::current()) {
+  return derived::child(parent, where);
+}
 
 /// A child that also ends at `when`, with errc::deadline_exceeded and `cause` (null: the errc itself), never
 /// before. One in the past is done at once. Where the parent's deadline is earlier, it is a with_cancel(). Also
 /// starts the scheduler's timer thread when it is the first: throws `std::system_error` when that cannot be had,
 /// or `std::bad_alloc`, and then nothing has changed. `time_point::max()` never fires. Go's `WithDeadline` and
 /// `WithDeadlineCause`.
-HEED_API cancelable with_deadline(const context& parent, time_point when, error cause = {},
-                                  std::source_location where = std::source_location::current());
+inline cancelable with_deadline(const context& parent, time_point when, error cause = {},
+                                std::source_location where = std::source_location::current()) {
+  return derived::until(parent, when, std::move(cause), where);
+}
 /// As above, for a steady_clock point in other units or a system_clock point. The latter is converted once, now:
 /// a later step of the wall clock does not move it.
 template <class Clock, class Duration>
@@ -377,17 +433,13 @@ cancelable with_deadline(const context& parent, const std::chrono::time_point<Cl
   return with_deadline(parent, to_time_point(when, [&] { return parent.now(); }), std::move(cause), where);
 }
 
-/// with_timeout() with its duration as heed counts. Use with_timeout().
-HEED_API cancelable with_timeout_of(const context& parent, duration timeout, error cause,
-                                    std::source_location where);
-
 /// with_deadline() at now + `timeout`, by the parent's clock. Any duration type; saturates:
 /// `duration::max()` and infinity never fire; zero and less are done at once; NaN is misuse
 /// (`std::invalid_argument`). Go's `WithTimeout` and `WithTimeoutCause`.
 template <class Rep, class Period>
 cancelable with_timeout(const context& parent, const std::chrono::duration<Rep, Period>& timeout,
                         error cause = {}, std::source_location where = std::source_location::current()) {
-  return with_timeout_of(parent, saturate(timeout), std::move(cause), where);
+  return derived::within(parent, saturate(timeout), std::move(cause), where);
 }
 
 /// A child with the parent's values that does not end when the parent does: no deadline, no err(), no cause.

@@ -53,7 +53,7 @@ cmake --build "$work/inside"
 if [[ $kind == shared ]]; then
   say "libheed.so exports heed's names and no others"
   exported=$(nm -DC --defined-only "$libdir/libheed.so" | cut -d ' ' -f 3-)
-  grep -q '^heed::v0::with_cancel(' <<< "$exported" || fail "with_cancel is not exported"
+  grep -q '^heed::v0::without_cancel(' <<< "$exported" || fail "without_cancel is not exported"
   foreign=$(grep -vE '^((vtable|typeinfo|typeinfo name) for )?heed::' \
     <<< "$exported" || true)
   [[ -z $foreign ]] || fail "exported too:"$'\n'"$foreign"
