@@ -152,10 +152,10 @@ static bool is_abandoned(const cancel_node& c) noexcept {
 
 // One that is plain; its parent.
 static inline node* free_plain_node(node& n) noexcept {
-  const std::size_t size = n.block();
+  const std::size_t words = n.block_words();
   node* const above = n.parent;
   n.~node();
-  pool::give(&n, size);
+  pool::give_words(&n, words);
   return above;
 }
 
@@ -409,6 +409,27 @@ template <class Node, class Otherwise>
   after_last_handle(n, before);
 }
 
+[[gnu::noinline]] void free_slowly_and_drop(node& n, node* above) noexcept {
+  pool::give_words(&n, n.block_words());
+  if (above) drop(above);
+}
+
+// Nobody has it in hand any more.
+[[gnu::always_inline]] inline void drop_plain(node& n) noexcept {
+  // acquire: what others did with their holds; who seems to be alone is, as nobody can find it. release: as in drop().
+  if (n.holds.load(std::memory_order_acquire) != 1 && n.holds.fetch_sub(1, std::memory_order_acq_rel) != 1)
+    return;
+  node* const above = n.parent;
+  if (!pool::give_quickly(&n, n.block_words())) [[unlikely]]
+    return free_slowly_and_drop(n, above);
+  if (above) drop(above);
+}
+
+[[gnu::noinline]] void release_scope_and_drop(node& n) noexcept {
+  release_scope(n);
+  drop_plain(n);
+}
+
 [[gnu::noinline]] void release_plain(node& n) noexcept {
   if (!track::surely_off()) [[unlikely]]
     return release_handle(&n);
@@ -417,12 +438,9 @@ template <class Node, class Otherwise>
       n.handles.fetch_sub(1, std::memory_order_acq_rel) != 1)
     return;
   n.handles.store(0, std::memory_order_relaxed);  // for who looks: nobody has it any more
-  release_scope(n);
-  // acquire: what others did with their holds; who seems to be alone is, as nobody can find it. release: as in drop().
-  if (n.holds.load(std::memory_order_acquire) != 1 && n.holds.fetch_sub(1, std::memory_order_acq_rel) != 1)
-    return;
-  node* const above = free_plain_node(n);
-  if (above) drop(above);
+  if (n.what == kind::value && static_cast<value_node&>(n).within != &never_ending)
+    return release_scope_and_drop(n);
+  drop_plain(n);
 }
 
 // A deadline that has ended: canceled before its time, as most are; and the last `handles` go. `otherwise` as above.

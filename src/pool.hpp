@@ -101,16 +101,29 @@ inline void* take(std::size_t bytes) {
   return b ? b : refill(class_of(bytes));
 }
 
-// Gives back what take(bytes) gave, on any thread.
-inline void give(void* p, std::size_t bytes) noexcept {
-  if (!on || bytes > largest) return ::operator delete(p);
-  const std::size_t c = class_of(bytes);
-  if (mine.room[c] == 0) [[unlikely]]
-    return spill(p, c);
+// Gives back what take(words * 8) gave, on any thread; `words`: 2 at least, and no more than `largest` has. False: this thread's list
+// is full, and nothing has happened.
+inline bool give_quickly(void* p, std::size_t words) noexcept {
+  const std::size_t c = words - 1;
+  if (!on || mine.room[c] == 0) [[unlikely]]
+    return false;
   block* b = ::new (p) block;
   b->next = mine.first[c];
   mine.first[c] = b;
   --mine.room[c];
+  return true;
 }
+inline void give_words(void* p, std::size_t words) noexcept {
+  if (!on) return ::operator delete(p);
+  if (!give_quickly(p, words)) [[unlikely]]
+    spill(p, words - 1);
+}
+
+// The same in bytes.
+inline void give(void* p, std::size_t bytes) noexcept {
+  if (!on || bytes > largest) return ::operator delete(p);
+  give_words(p, class_of(bytes) + 1);
+}
+
 
 }  // namespace heed::inline v0::pool

@@ -123,12 +123,12 @@ struct node : node_head {
   void set_plain(std::size_t block) noexcept {
     // Rounded up, as the pool does: it is to go back to where it came from.
     const std::size_t words = (block + sizeof(std::uint64_t) - 1) / sizeof(std::uint64_t);
-    if (words > UINT8_MAX || is(own_memory)) return;
+    if (block > pool::largest || is(own_memory)) return;
     give(plain);
     hung.store(static_cast<std::uint8_t>(words), std::memory_order_relaxed);  // nobody else has it yet
   }
   // Of a plain one.
-  std::size_t block() const noexcept { return hung.load(std::memory_order_relaxed) * sizeof(std::uint64_t); }
+  std::size_t block_words() const noexcept { return hung.load(std::memory_order_relaxed); }
   enum class outcome : std::uint8_t { open, won, lost };
   union {
     outcome firing = outcome::open;  // deadline: what its timer::turn() came to; for run()

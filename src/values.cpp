@@ -65,6 +65,9 @@ std::uint64_t bits_in_block(const key_base& k) noexcept {
   const std::uint64_t h = hash_of(k);
   return (std::uint64_t(1) << (h >> 58)) | (std::uint64_t(1) << (h >> 52 & 63));
 }
+void note(std::array<std::uint64_t, 8>& block, const value_index& keys_of) noexcept {
+  for (const key_base* k : keys_of.keys) block[word_of(*k)] |= bits_in_block(*k);
+}
 bool block_passes(const value_index& i, const key_base& k) noexcept {
   const std::uint64_t bits = bits_in_block(k);
   return (i.block[word_of(k)] & bits) == bits;
@@ -183,16 +186,18 @@ value_node* laid_down(Node* v) noexcept {
   i.tags = tags;
   i.before = at && at->what == kind::value ? index_of(static_cast<const value_node&>(*at)) : nullptr;
   i.beyond = i.before ? i.before->beyond : at;
-  if (i.before && i.before->above + 1 < block_length) {
-    i.block = i.before->block;
-    i.block_before = i.before->block_before;
-    i.above = i.before->above + 1;
-  } else {
+  const bool begins = !i.before || i.before->above + 1 == block_length;
+  i.above = begins ? 0 : i.before->above + 1;
+  i.block_before = begins ? i.before : i.before->block_before;
+  if (!i.before) return v;  // the first of its run: nobody asks for a filter of this one alone
+  const bool second = !i.before->before;
+  if (begins || second) {
     i.block.fill(0);
-    i.block_before = i.before;
-    i.above = 0;
+  } else {
+    i.block = i.before->block;
   }
-  for (const key_base* k : i.keys) i.block[word_of(*k)] |= bits_in_block(*k);
+  if (second) note(i.block, *i.before);
+  note(i.block, i);
   return v;
 }
 
@@ -203,7 +208,7 @@ value_node* make_eighth(const context& parent, const key_base& k, const value_ty
   return laid_down(make<indexed_value>(parent, k, t, word, length));
 }
 
-value_node* make_value(const context& parent, const key_base& k, const value_type& t) {
+value_node* make_node_of(const context& parent, const key_base& k, const value_type& t) {
   const node* above = lookup_at(tree::of(parent));
   const std::uint64_t bits = node_head::bits_of(k);
   const std::uint64_t filter = with((above ? above->lookup : nothing_known) & ~node_head::form, bits);
@@ -225,11 +230,10 @@ value_node* make_value(const context& parent, const key_base& k, const value_typ
 }
 
 // The value's handles count as one on its scope.
-context with_handle(value_node* v) noexcept {
-  const scope* const within = v->within;
+node_head* with_handle(value_node* v) noexcept {
   // relaxed, as in retain_handle(): the caller has the parent, and so one already.
-  if (within != &never_ending) node_of(*within).handles.fetch_add(1, std::memory_order_relaxed);
-  return tree::make(v, within);
+  if (v->within != &never_ending) node_of(*v->within).handles.fetch_add(1, std::memory_order_relaxed);
+  return v;
 }
 
 }  // namespace
@@ -324,24 +328,24 @@ void destroy_value(value_node* v) noexcept {
   free_node(v);
 }
 
-context with_value_of(const context& parent, const key_base& k, const value_type& type, const void* bytes,
+node_head* derived::make_value(const context& parent, const key_base& k, const value_type& type, const void* bytes,
                       std::source_location where) {
-  value_node* v = make_value(parent, k, type);
+  value_node* v = make_node_of(parent, k, type);
   std::memcpy(v->storage(), bytes, type.size);
   track::made(*v, where);
   return with_handle(v);
 }
 
-[[gnu::noinline]] static context with_small_value_anyhow(const context& parent, const key_base& k,
+[[gnu::noinline]] static node_head* small_value_anyhow(const context& parent, const key_base& k,
                                                          const value_type& type, std::uint32_t bytes,
                                                          std::source_location where) {
-  value_node* v = make_value(parent, k, type);
+  value_node* v = make_node_of(parent, k, type);
   std::memcpy(v->small, &bytes, sizeof bytes);
   track::made(*v, where);
   return with_handle(v);
 }
 
-static context filled(value_node& v, std::uint32_t bytes) noexcept {
+static node_head* filled(value_node& v, std::uint32_t bytes) noexcept {
   std::memcpy(v.small, &bytes, sizeof bytes);
   return with_handle(&v);
 }
@@ -350,10 +354,10 @@ template <class Node>
 constexpr std::uint8_t words_of = sizeof(Node) / sizeof(std::uint64_t);
 
 // What make_value() does in many steps, in a few, for one that is neither an eighth nor in a root's own memory.
-context with_small_value(const context& parent, const key_base& k, const value_type& type,
+node_head* derived::make_small_value(const context& parent, const key_base& k, const value_type& type,
                          std::uint32_t bytes, std::source_location where) {
   node* const above = tree::of(parent);
-  const auto slowly = [&] { return with_small_value_anyhow(parent, k, type, bytes, where); };
+  const auto slowly = [&] { return small_value_anyhow(parent, k, type, bytes, where); };
   const std::uint64_t bits = node_head::bits_of(k);
   if (!track::surely_off() || (above && above->is(node::own_memory)) || bits == 0) [[unlikely]]
     return slowly();
@@ -382,7 +386,7 @@ context with_small_value(const context& parent, const key_base& k, const value_t
 
 // From here on everything comes from the node: the value's constructor may do anything, also with the parent's handle.
 value_slot::value_slot(const context& parent, const key_base& k, const value_type& type)
-    : node_(make_value(parent, k, type)) {
+    : node_(make_node_of(parent, k, type)) {
   // The value's handles count as one on its scope.
   if (cancel_node* within = node_of(tree::scope_of(parent))) retain_handle(*within);
 }

@@ -255,6 +255,7 @@ class HEED_API context {
   friend class tree;
   friend class stop_token;
   friend struct cancelable;
+  friend class derived;
   // Takes over one count on the handle.
   context(node_head* n, const scope* s) noexcept : node_(n), scope_(s) {}
   // 0: live; else the verdict, and perhaps `closing`. The rare case is asked for first: then a live and a canceled context cost
@@ -383,7 +384,7 @@ struct [[nodiscard]] HEED_API cancelable {
   static void leave(scope& s, std::source_location made) noexcept;
 };
 
-/// How with_cancel(), with_deadline() and with_timeout() make a child. Use those.
+/// How with_cancel(), with_deadline(), with_timeout() and with_value() make a child. Use those.
 class HEED_API derived {
  public:
   static cancelable child(const context& parent, std::source_location where) {
@@ -394,6 +395,15 @@ class HEED_API derived {
   }
   static cancelable within(const context& parent, duration timeout, error cause, std::source_location where) {
     return {make_within(parent, timeout, cause ? &cause : nullptr, where), where};
+  }
+  // Of an object that is its bytes, and of one that node_head::fits_inside().
+  static context value(const context& parent, const key_base& k, const value_type& type, const void* bytes,
+                       std::source_location where) {
+    return {make_value(parent, k, type, bytes, where), parent.scope_};
+  }
+  static context small_value(const context& parent, const key_base& k, const value_type& type,
+                             std::uint32_t bytes, std::source_location where) {
+    return {make_small_value(parent, k, type, bytes, where), parent.scope_};
   }
 
  private:
@@ -406,6 +416,12 @@ class HEED_API derived {
                                                      std::source_location where);
   static scope* make_within_anyhow(const context& parent, duration timeout, error* cause,
                                    std::source_location where);
+  [[gnu::returns_nonnull]] static node_head* make_value(const context& parent, const key_base& k,
+                                                        const value_type& type, const void* bytes,
+                                                        std::source_location where);
+  [[gnu::returns_nonnull]] static node_head* make_small_value(const context& parent, const key_base& k,
+                                                              const value_type& type, std::uint32_t bytes,
+                                                              std::source_location where);
 };
 
 /// A child that ends when its cancel is called or when its parent ends, whichever is first. Born done below a
@@ -525,12 +541,6 @@ class HEED_API value_slot {
   node_head* node_;
 };
 
-/// with_value() of an object that is its bytes, and of one that node_head::fits_inside(). Use with_value().
-HEED_API context with_value_of(const context& parent, const key_base& k, const value_type& type,
-                               const void* bytes, std::source_location where);
-HEED_API context with_small_value(const context& parent, const key_base& k, const value_type& type,
-                                  std::uint32_t bytes, std::source_location where);
-
 /// A child that carries a value: `value(k)` finds it there and below, until a nearer context with the same key
 /// hides it. The value is anything that makes a T; it is kept in place, in the context's one allocation, and
 /// destroyed exactly once, when the last context that needs it goes. Costs nothing to err(). Throws
@@ -547,9 +557,9 @@ context with_value(const context& parent, const key<T>& k, V&& value,
       std::uint32_t bytes = 0;
       std::char_traits<char>::copy(reinterpret_cast<char*>(&bytes),
                                    reinterpret_cast<const char*>(std::addressof(made)), sizeof(T));
-      return with_small_value(parent, k, value_type_of<T>, bytes, where);
+      return derived::small_value(parent, k, value_type_of<T>, bytes, where);
     } else {
-      return with_value_of(parent, k, value_type_of<T>, std::addressof(made), where);
+      return derived::value(parent, k, value_type_of<T>, std::addressof(made), where);
     }
   } else {
     value_slot slot(parent, k, value_type_of<T>);
