@@ -218,6 +218,25 @@ void function_runs() {
   check(*runs == (stopped ? 0 : 1), "it ran, or was stopped");
 }
 
+// Two that stop one, whose end does nothing: whoever of the three is last frees it.
+void function_stopped_twice(bool canceled) {
+  fresh_process();
+  auto [ctx, cancel] = heed::with_cancel(background());
+  heed::sync::atomic<int> stops{0};
+  auto runs = std::make_unique<int>(0);
+  auto stop = heed::after_func(ctx, [&] { ++*runs; });
+  for (int i = 0; i < 2; ++i) {
+    spawn([&, s = stop] {
+      if (s()) stops.fetch_add(1, std::memory_order_relaxed);
+    });
+  }
+  stop = {};
+  if (canceled) spawn([&, c = cancel.share()] { c(); });
+  join();
+  settle();
+  check(*runs + stops.load(std::memory_order_relaxed) == 1, "once, or stopped once");
+}
+
 // X1: what is posted while the thread goes to rest is not slept through.
 void functions_in_turn() {
   fresh_process();
@@ -280,6 +299,8 @@ std::vector<kernel> thread_kernels() {
       {"timekeeper.born_late", born_late},
       {"executor.no_thread", no_thread},
       {"executor.function", function_runs},
+      {"executor.function_stopped_twice", [] { function_stopped_twice(false); }},
+      {"executor.function_stopped_or_run", [] { function_stopped_twice(true); }},
       {"executor.in_turn", functions_in_turn},
       {"executor.one_waits", function_that_waits_for_another},
       {"executor.rests", thread_rests},

@@ -14,7 +14,8 @@ namespace heed::inline v0 {
 namespace {
 enum running : std::uint32_t { idle, busy, awaited, over };  // callback_base::running_
 
-enum function_state : std::uint32_t { waiting, fired, stopped, abandoned };  // pending_function::state_
+// pending_function::state_. `off`: stopped, and the registration's count is no more, though it is still counted.
+enum function_state : std::uint16_t { waiting, fired, stopped, abandoned, off };
 }  // namespace
 
 inline void tree::push(shard& s, callback_base& c) noexcept {
@@ -135,7 +136,7 @@ bool callback_base::unlist_anywhere(bool locked) noexcept HEED_UNCHECKED {
 
 // The same in a few steps, where the node has one shard, that is free just now. All else is left to the two above, by jumps: so
 // these save no registers.
-bool callback_base::enlist(const context& ctx) noexcept HEED_UNCHECKED {
+inline bool callback_base::enlist_quickly(const context& ctx) noexcept HEED_UNCHECKED {
   const scope& within = *tree::scope_of(ctx);
   if (&within == &never_ending) [[unlikely]]
     return false;
@@ -153,7 +154,7 @@ bool callback_base::enlist(const context& ctx) noexcept HEED_UNCHECKED {
   return true;
 }
 
-bool callback_base::unlist() noexcept HEED_UNCHECKED {
+inline bool callback_base::unlist_quickly() noexcept HEED_UNCHECKED {
   cancel_node& n = *owner_;
   if (n.own.children.load(std::memory_order_acquire).has_table() || !n.own.lock.try_lock()) [[unlikely]]
     return unlist_anywhere(false);
@@ -165,6 +166,14 @@ bool callback_base::unlist() noexcept HEED_UNCHECKED {
   if (n.own.lock.unlock_only()) [[unlikely]]
     return woken(n.own);
   return true;
+}
+
+bool callback_base::enlist(const context& ctx) noexcept {
+  return enlist_quickly(ctx);
+}
+
+bool callback_base::unlist() noexcept {
+  return unlist_quickly();
 }
 
 void callback_base::retire() noexcept {
@@ -189,9 +198,6 @@ void callback_base::forget() noexcept {
   if (cancel_node* n = std::exchange(owner_, nullptr)) drop(n);
 }
 
-pending_function::pending_function(handler h) noexcept
-    : callback_base(&pending_function::on_event, true), work(&pending_function::on_step), handler_(h) {}
-
 void* pending_function::take(std::size_t bytes) {
   return pool::take(bytes);
 }
@@ -205,10 +211,16 @@ void pending_function::retain() noexcept {
 }
 
 void pending_function::release() noexcept {
-  // Alone with it, nobody can make more counts. acquire: what all others did with theirs.
-  const bool alone = count_.load(std::memory_order_acquire) == 1;
-  // release/acquire: the one who frees it sees what all others did.
-  if (alone || count_.fetch_sub(1, std::memory_order_acq_rel) == 1) handler_(*this, action::free);
+  // acquire: what all others did with their counts. Who writes `off` has one meanwhile; so if it has given that up already, its
+  // `off` is seen here; and if not, we are not the last.
+  std::uint32_t count = count_.load(std::memory_order_acquire);
+  for (;;) {
+    if (count == (state_.load(std::memory_order_relaxed) == off ? 2 : 1))
+      return handler_(*this, action::free);
+    // release: for who is last. After it this may be gone.
+    if (count_.compare_exchange_weak(count, count - 1, std::memory_order_release, std::memory_order_acquire))
+      return;
+  }
 }
 
 // F is gone for good, run or not: the scheduler need not stand ready for it.
@@ -219,7 +231,22 @@ void pending_function::let_go() noexcept {
   scheduler_use::remove(*scheduler_);
 }
 
+void pending_function::post_now() noexcept {
+  state_.store(fired, std::memory_order_relaxed);  // nobody else has it
+  scheduler_->post(*this);
+}
+
+// In a few steps where it is the process's scheduler, and that stands ready.
 void pending_function::start(const context& ctx, scheduler* on) {
+  process_scheduler& usual = the_process_scheduler();
+  const node* const n = tree::of(ctx);
+  if (on || !ctx.cancel_possible() || n->is(node::own_scheduler) || !usual.threads().ready()) [[unlikely]]
+    return start_anyhow(ctx, on);
+  scheduler_ = &usual;
+  if (!enlist(ctx)) post_now();
+}
+
+void pending_function::start_anyhow(const context& ctx, scheduler* on) {
   struct undo {
     pending_function* f;
     ~undo() {
@@ -242,19 +269,29 @@ void pending_function::start(const context& ctx, scheduler* on) {
   if (scheduler_ != &usual || !usual.threads().ready()) scheduler_->reserve();  // may throw
   failed.f = nullptr;
   if (scheduler_ != &usual) scheduler_use::add(*scheduler_);
-  if (enlist(ctx)) return;
-  state_.store(fired, std::memory_order_relaxed);  // nobody else has it
-  scheduler_->post(*this);
+  if (!enlist(ctx)) post_now();
 }
 
 // The state decides between firing, stop() and abandonment: whoever changes it from `waiting` disposes of F. The
 // registration's count goes with the place on the list: to whoever takes it off.
 bool pending_function::stop() noexcept {
-  std::uint32_t state = waiting;
+  std::uint16_t state = waiting;
   // acquire/release: F's construction, and its destruction below, are ordered with the other deciders.
   if (!state_.compare_exchange_strong(state, stopped, std::memory_order_acq_rel)) {
     return state == abandoned && state_.compare_exchange_strong(state, stopped, std::memory_order_acq_rel);
   }
+  if (!trivial_ || scheduler_ != &the_process_scheduler()) return stop_anyhow();
+  if (unlist()) {
+    // F's end does nothing, so the stop_func that we were called through is still there: whoever is last frees it, and nobody
+    // has to count down. relaxed: see release().
+    state_.store(off, std::memory_order_relaxed);
+  } else {
+    forget();  // whoever has taken it off drops the registration's count
+  }
+  return true;
+}
+
+bool pending_function::stop_anyhow() noexcept {
   // F's end may take away the stop_func that we were called through: we keep the registration's count until then, or,
   // where somebody else has taken it off the list and drops that, one of our own.
   if (!unlist()) {
@@ -268,7 +305,7 @@ bool pending_function::stop() noexcept {
 
 void pending_function::on_event(callback_base& base, event e) noexcept {
   auto& self = static_cast<pending_function&>(base);
-  std::uint32_t state = waiting;
+  std::uint16_t state = waiting;
   if (!self.state_.compare_exchange_strong(state, e == event::fire ? fired : abandoned,
                                            std::memory_order_acq_rel)) {
     return self.release();  // stop() was first, and does the rest

@@ -125,5 +125,4 @@ inline void give(void* p, std::size_t bytes) noexcept {
   give_words(p, class_of(bytes) + 1);
 }
 
-
 }  // namespace heed::inline v0::pool

@@ -328,8 +328,8 @@ void destroy_value(value_node* v) noexcept {
   free_node(v);
 }
 
-node_head* derived::make_value(const context& parent, const key_base& k, const value_type& type, const void* bytes,
-                      std::source_location where) {
+node_head* derived::make_value(const context& parent, const key_base& k, const value_type& type,
+                               const void* bytes, std::source_location where) {
   value_node* v = make_node_of(parent, k, type);
   std::memcpy(v->storage(), bytes, type.size);
   track::made(*v, where);
@@ -337,8 +337,8 @@ node_head* derived::make_value(const context& parent, const key_base& k, const v
 }
 
 [[gnu::noinline]] static node_head* small_value_anyhow(const context& parent, const key_base& k,
-                                                         const value_type& type, std::uint32_t bytes,
-                                                         std::source_location where) {
+                                                       const value_type& type, std::uint32_t bytes,
+                                                       std::source_location where) {
   value_node* v = make_node_of(parent, k, type);
   std::memcpy(v->small, &bytes, sizeof bytes);
   track::made(*v, where);
@@ -355,7 +355,7 @@ constexpr std::uint8_t words_of = sizeof(Node) / sizeof(std::uint64_t);
 
 // What make_value() does in many steps, in a few, for one that is neither an eighth nor in a root's own memory.
 node_head* derived::make_small_value(const context& parent, const key_base& k, const value_type& type,
-                         std::uint32_t bytes, std::source_location where) {
+                                     std::uint32_t bytes, std::source_location where) {
   node* const above = tree::of(parent);
   const auto slowly = [&] { return small_value_anyhow(parent, k, type, bytes, where); };
   const std::uint64_t bits = node_head::bits_of(k);

@@ -43,6 +43,8 @@ class HEED_API callback_base {
   // The same as enlist() and unlist(), whatever there is to see to. `locked`: they have the lock of the context's own shard.
   bool enlist_anywhere(const context& ctx, bool locked) noexcept;
   bool unlist_anywhere(bool locked) noexcept;
+  bool enlist_quickly(const context& ctx) noexcept;
+  bool unlist_quickly() noexcept;
   callback_base* next_ = nullptr;  // circular; null when on no list; guarded by the owner's lock
   callback_base* prev_ = nullptr;
   cancel_node* owner_ = nullptr;  // the context, whose memory it keeps
@@ -103,7 +105,10 @@ class HEED_API pending_function : private callback_base, private work {
  protected:
   enum class action { call, destroy, free };  // run F; destroy F; free the storage, F being gone
   using handler = void (*)(pending_function&, action) noexcept;
-  explicit pending_function(handler h) noexcept;
+  // `trivial`: destroying F does nothing.
+  pending_function(handler h, bool trivial) noexcept
+      : callback_base(&pending_function::on_event, true), work(&pending_function::on_step), handler_(h),
+        trivial_(trivial) {}
   ~pending_function() = default;
   // Room for one, from where heed keeps small blocks. Throws `std::bad_alloc`.
   static void* take(std::size_t bytes);
@@ -112,13 +117,17 @@ class HEED_API pending_function : private callback_base, private work {
  private:
   static void on_event(callback_base& base, event e) noexcept;
   static bool on_step(work& w, step s) noexcept;
+  void start_anyhow(const context& ctx, scheduler* on);
+  void post_now() noexcept;
+  bool stop_anyhow() noexcept;
   void let_go() noexcept;
 
   handler handler_;
   scheduler* scheduler_ = nullptr;
   sync::atomic<std::uint32_t> count_{2};  // the registration's, and the first stop_func's
   // waiting, fired, stopped, abandoned: the first to change it decides
-  sync::atomic<std::uint32_t> state_{0};
+  sync::atomic<std::uint16_t> state_{0};
+  const bool trivial_;
 };
 
 /// Stops an after_func. Copyable; its own end does nothing; a default or moved-from one stops nothing.
@@ -152,7 +161,9 @@ template <class F>
 class stored_function final : public pending_function {
  public:
   template <class G>
-  explicit stored_function(G&& g) : pending_function(&stored_function::handle), f_(std::forward<G>(g)) {}
+  explicit stored_function(G&& g)
+      : pending_function(&stored_function::handle, std::is_trivially_destructible_v<F>),
+        f_(std::forward<G>(g)) {}
 
   static void* operator new(std::size_t bytes) {
     if constexpr (alignof(stored_function) <= alignof(void*)) {
