@@ -97,16 +97,6 @@ void free_merge(merge_node* m) noexcept {
   free_node(m, sizeof(merge_node), m->asked_count * sizeof(node*));
 }
 
-// The same for one that has a single shard, and need not leave its parent: true, and what hangs there has got the caller's
-// hold. False: nothing has changed.
-bool orphan_single(cancel_node& n) noexcept {
-  if (n.own.children.load(std::memory_order_acquire).has_table()) return false;
-  const locked guard(n.own.lock);
-  if (!is_shard_of(n.own, n) || n.own.orphan || n.own.empty()) return false;
-  n.own.orphan = true;
-  return true;
-}
-
 // L1: the last handle has gone.
 void orphan(cancel_node& n) noexcept {
   for (unsigned i = 0; i < shard_count(n); ++i) {
@@ -117,6 +107,14 @@ void orphan(cancel_node& n) noexcept {
 }
 
 }  // namespace
+
+bool orphan_single(cancel_node& n) noexcept {
+  if (n.own.children.load(std::memory_order_acquire).has_table()) return false;
+  const locked guard(n.own.lock);
+  if (!is_shard_of(n.own, n) || n.own.orphan || n.own.empty()) return false;
+  n.own.orphan = true;
+  return true;
+}
 
 bool drop_unless_last(node& n) noexcept {
   std::uint32_t count = n.holds.load(std::memory_order_relaxed);
@@ -264,7 +262,7 @@ bool leave(cancel_node& n, fate f) noexcept {
 }
 
 // The handle that a value with handles has on its scope.
-static void release_scope(node& n) noexcept {
+void release_scope(node& n) noexcept {
   if (n.what != kind::value) return;
   if (cancel_node* within = node_of(static_cast<value_node&>(n).within)) release_handle(within);  // one deep
 }
@@ -317,201 +315,6 @@ void release_only_handle(node& n) noexcept {
 
 void context::retain(node_head* n) noexcept {
   retain_handle(static_cast<node&>(*n));
-}
-
-// Most contexts go like this: made by with_cancel(), nothing ever hung there, nobody waited, and this thread gives up
-// the last handle. What release_handle() and drop() do in many steps, in a few: these functions are small, and go on
-// into each other by jumps, so that they save no registers. Where something is not as usual they change nothing, and
-// leave it to release_handle().
-namespace {
-
-// What the word may tell of one that goes in a few steps: besides, nothing but that it has ended, if that.
-constexpr std::uint64_t plain_end = word::verdict | word::settled | word::inherited;
-
-// What has no cause, is memory of the pool, not listed (track.hpp), and nobody can find any more. Without its destructor, which would
-// have nothing to do.
-template <class Node>
-inline void free_quickly(Node& n) noexcept {
-  pool::give(&n, sizeof n);
-}
-
-template <class Node>
-[[gnu::noinline]] void free_and_drop(Node& n, chunk* emptied, node* above) noexcept {
-  free_chunk(emptied);
-  free_quickly(n);
-  if (above) drop(above);
-}
-
-template <class Node>
-[[gnu::noinline]] void free_and_wake(Node& n, chunk* emptied, node* above, shard& s) noexcept {
-  s.lock.wake();
-  free_and_drop(n, emptied, above);
-}
-
-// Both handles of what with_cancel() made, in whatever state it is.
-[[gnu::noinline]] void leave_slowly(cancel_node& n, std::source_location made) noexcept {
-  // acquire: as err().
-  const std::uint64_t w = n.word.load(std::memory_order_acquire);
-  if ((w & word::verdict) == 0 || (w & word::closing)) cancel_in_passing(n, made);
-  tree::release(n);
-  tree::release(n);
-}
-
-[[gnu::noinline]] void unlock_and_release(cancel_node& n, shard& s) noexcept HEED_UNCHECKED {
-  s.lock.unlock();
-  release_handle(&n);
-}
-[[gnu::noinline]] void unlock_and_leave(cancel_node& n, std::source_location made,
-                                        shard& s) noexcept HEED_UNCHECKED {
-  s.lock.unlock();
-  leave_slowly(n, made);
-}
-
-// It rides on its parent, and nobody has turned it yet; and the last handles go. `otherwise`: it is not so, or not
-// for sure, and nothing has changed.
-template <class Node, class Otherwise>
-[[gnu::always_inline]] inline void free_hanging(Node& n, Otherwise otherwise) noexcept HEED_UNCHECKED {
-  auto& above = static_cast<cancel_node&>(*n.parent);
-  shard& s = shard_of(above, number_of(n));
-  if (!s.lock.try_lock()) return otherwise(nullptr);
-  // acquire: what was done by who pinned it, under this lock (L3).
-  if (!is_shard_of(s, above) || !hangs(n, false) || n.holds.load(std::memory_order_acquire) != 1) {
-    return otherwise(&s);
-  }
-  chunk* const emptied = take_out(s, n);
-  const bool last = s.orphan && s.empty();  // L1: it drops what all had
-  if (last) s.orphan = false;
-  node* const owed = last ? &above : nullptr;
-  if (s.lock.unlock_only()) [[unlikely]]
-    return free_and_wake(n, emptied, owed, s);
-  if (emptied || last) [[unlikely]]
-    return free_and_drop(n, emptied, owed);
-  free_quickly(n);
-}
-
-[[gnu::noinline]] void release_hanging(cancel_node& n) noexcept {
-  free_hanging(n, [&](shard* locked) { locked ? unlock_and_release(n, *locked) : release_handle(&n); });
-}
-[[gnu::noinline]] void leave_hanging(cancel_node& n, std::source_location made) noexcept {
-  free_hanging(n,
-               [&](shard* locked) { locked ? unlock_and_leave(n, made, *locked) : leave_slowly(n, made); });
-}
-
-// It is live, something was ever hung on it, and `before` is what there is in `handles`, with the last one.
-[[gnu::noinline]] void release_hooked(cancel_node& n, std::uint32_t before) noexcept {
-  if (before == 1) {
-    n.handles.store(0, std::memory_order_relaxed);  // nobody else has it in hand, nor a way to end it
-  } else {
-    // release/acquire: as in release_handle().
-    before = n.handles.fetch_sub(1, std::memory_order_acq_rel);
-  }
-  if (before == 1 ? abandon_single(n) : orphan_single(n)) return;
-  after_last_handle(n, before);
-}
-
-[[gnu::noinline]] void free_slowly_and_drop(node& n, node* above) noexcept {
-  pool::give_words(&n, n.block_words());
-  if (above) drop(above);
-}
-
-// Nobody has it in hand any more.
-[[gnu::always_inline]] inline void drop_plain(node& n) noexcept {
-  // acquire: what others did with their holds; who seems to be alone is, as nobody can find it. release: as in drop().
-  if (n.holds.load(std::memory_order_acquire) != 1 && n.holds.fetch_sub(1, std::memory_order_acq_rel) != 1)
-    return;
-  node* const above = n.parent;
-  if (!pool::give_quickly(&n, n.block_words())) [[unlikely]]
-    return free_slowly_and_drop(n, above);
-  if (above) drop(above);
-}
-
-[[gnu::noinline]] void release_scope_and_drop(node& n) noexcept {
-  release_scope(n);
-  drop_plain(n);
-}
-
-[[gnu::noinline]] void release_plain(node& n) noexcept {
-  if (!track::surely_off()) [[unlikely]]
-    return release_handle(&n);
-  // acquire: what others did with their handles. release: as in release_handle().
-  if (n.handles.load(std::memory_order_acquire) != 1 &&
-      n.handles.fetch_sub(1, std::memory_order_acq_rel) != 1)
-    return;
-  n.handles.store(0, std::memory_order_relaxed);  // for who looks: nobody has it any more
-  if (n.what == kind::value && static_cast<value_node&>(n).within != &never_ending)
-    return release_scope_and_drop(n);
-  drop_plain(n);
-}
-
-// A deadline that has ended: canceled before its time, as most are; and the last `handles` go. `otherwise` as above.
-template <class Otherwise>
-[[gnu::always_inline]] inline void free_deadline(deadline_node& n, std::uint32_t handles,
-                                                 Otherwise otherwise) noexcept {
-  constexpr std::uint64_t quiet = plain_end | word::uncommon;
-  // In this order, and acquire, as in context::release(). Whoever wrote a verdict has disarmed it before he let go of it.
-  const bool last_handles = (n.handles.load(std::memory_order_acquire) & node::number) == handles;
-  const std::uint64_t w = n.word.load(std::memory_order_acquire);
-  const bool last = last_handles && n.holds.load(std::memory_order_acquire) == 1;
-  if (!last || (w & word::verdict) == 0 || (w & word::flags & ~quiet) || n.cause || n.is(node::own_memory) ||
-      n.is(node::own_scheduler) || !track::surely_off())
-    return otherwise(nullptr);
-  node* const above = n.parent;
-  if (!above) return free_quickly(n);
-  if (w & word::inherited) return free_and_drop(n, nullptr, above);  // it has a hold there (L2)
-  if (!rides(n)) return otherwise(nullptr);
-  free_hanging(n, otherwise);
-}
-
-[[gnu::noinline]] void release_deadline(deadline_node& n) noexcept {
-  free_deadline(n, 1, [&](shard* locked) { locked ? unlock_and_release(n, *locked) : release_handle(&n); });
-}
-[[gnu::noinline]] void leave_deadline(deadline_node& n, std::source_location made) noexcept {
-  // relaxed: only chooses.
-  if ((n.word.load(std::memory_order_relaxed) & word::verdict) == 0) cancel_in_passing(n, made);
-  free_deadline(n, 2,
-                [&](shard* locked) { locked ? unlock_and_leave(n, made, *locked) : leave_slowly(n, made); });
-}
-
-}  // namespace
-
-void cancelable::leave(scope& s, std::source_location made) noexcept {
-  cancel_node& n = node_of(s);
-  // In this order, and acquire, as in context::release(); with two handles instead of one.
-  const std::uint32_t handles = n.handles.load(std::memory_order_acquire);
-  const std::uint64_t w = n.word.load(std::memory_order_acquire);
-  if ((handles & node::number) != 2 || (w & word::flags & ~plain_end) != 0 ||
-      n.holds.load(std::memory_order_acquire) != 1) [[unlikely]]
-    return n.what == kind::deadline ? leave_deadline(static_cast<deadline_node&>(n), made)
-                                    : leave_slowly(n, made);
-  if (!n.parent) [[likely]]
-    return free_quickly(n);
-  if (w & word::inherited) return free_and_drop(n, nullptr, n.parent);  // it has a hold there (L2)
-  leave_hanging(n, made);
-}
-
-void context::release(node_head* head) noexcept {
-  auto* any = static_cast<node*>(head);
-  if (any->what == kind::cancel) [[likely]] {
-    auto& n = static_cast<cancel_node&>(*any);
-    // In this order. acquire: what others did with their handles; from here on nothing new comes to hang there.
-    const std::uint32_t handles = n.handles.load(std::memory_order_acquire);
-    if ((handles & node::number) != 1) [[unlikely]]
-      return release_one_of_many(n);
-    // acquire: the walk that wrote `inherited` is through with it, or has pinned it before (L4).
-    const std::uint64_t w = n.word.load(std::memory_order_acquire);
-    // acquire: what others did with their holds (L3).
-    if ((w & word::flags & ~plain_end) == 0 && n.holds.load(std::memory_order_acquire) == 1) [[likely]] {
-      if (!n.parent) [[likely]]
-        return free_quickly(n);
-      if (w & word::inherited) return free_and_drop(n, nullptr, n.parent);  // it has a hold there (L2)
-      return release_hanging(n);
-    }
-    if ((w & word::flags & ~word::uncommon) == word::hooks) return release_hooked(n, handles);
-    return release_handle(&n);
-  }
-  if (any->what == kind::deadline) return release_deadline(static_cast<deadline_node&>(*any));
-  if (any->is(node::plain)) return release_plain(*any);
-  if (any->what != kind::todo) release_handle(any);
 }
 
 }  // namespace heed::inline v0

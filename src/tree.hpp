@@ -244,6 +244,8 @@ inline void retain_handle(node& n) noexcept {
 void after_last_handle(node& n, std::uint32_t before) noexcept;
 // One handle less, where there seemed to be one only.
 void release_only_handle(node& n) noexcept;
+// Where `n` is a value, without handles now: its one on its scope less.
+void release_scope(node& n) noexcept;
 // One handle less, where there seemed to be more.
 inline void release_one_of_many(node& n) noexcept {
   // release/acquire: the one who finds itself last sees what all others did with their handles.
@@ -485,6 +487,9 @@ void abandon(cancel_node& n) noexcept;
 // The same where one child rides on it, that somebody has in hand, and nothing else hangs there: true, and the child has got
 // the caller's hold on `n`. False: it is not so, and nothing has changed.
 bool abandon_single(cancel_node& n) noexcept;
+// For one that can still be ended, whose last handle has gone, and that has a single shard: true, and what hangs there has got the
+// handles' hold. False: it is not so, and nothing has changed.
+bool orphan_single(cancel_node& n) noexcept;
 
 // Counts who uses a scheduler, for its destructor.
 class scheduler_use {

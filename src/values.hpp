@@ -1,7 +1,7 @@
 // Values: how a lookup finds one, and why most lookups end before they begin.
 //
 // Three kinds of node answer a lookup: values, custom contexts, and merges whose parents both have some. The word
-// `lookup` in each node's head (context.hpp) says what lies at and above:
+// `lookup` in each node's head (key.hpp) says what lies at and above:
 //
 //  V1  A node that does not answer has the address of the nearest one above that does, or 0. So contexts without a
 //      value cost a lookup nothing.
