@@ -54,15 +54,15 @@ void reader_of_deadline() {
 }
 
 // Who cancels second and is told so sees what came before the first.
-void second_sees_first() {
+void second_sees_first(heed::error its_cause) {
   auto [ctx, cancel] = with_cancel(background());
   auto payload = std::make_unique<int>(0);
   spawn([&, c = cancel.share()] {
     *payload = 1;
     c();
   });
-  spawn([&, c = cancel.share()] {
-    if (!c()) check(*payload == 1, "what came before the first cancel()");
+  spawn([&, c = cancel.share(), cause = std::move(its_cause)] {
+    if (!c(cause)) check(*payload == 1, "what came before the first cancel()");
   });
   join();
 }
@@ -208,7 +208,8 @@ std::vector<kernel> see_kernels() {
   return {
       {"see.one_step", reader_of_one_step},
       {"see.deadline", reader_of_deadline},
-      {"see.second_cancel", second_sees_first},
+      {"see.second_cancel", [] { second_sees_first({}); }},
+      {"see.second_cancel_because", [] { second_sees_first(heed::errc::canceled); }},
       {"see.late_callback", late_callback_sees_all},
       {"see.late_function", late_function_sees_all},
       {"see.late_child", late_child_sees_all},
