@@ -57,10 +57,11 @@ void parts_apart() {
   join();
 }
 
-// Both at once, canceled before or not, while the parent is ended, or goes.
-void left_at_once(bool canceled, bool parent_goes) {
+// Both at once, canceled before or not, while the parent is ended, or goes; by way of a value or not.
+void left_at_once(bool canceled, bool parent_goes, bool by_value = false) {
   auto parent = std::make_unique<cancelable>(with_cancel(background()));
-  auto child = std::make_unique<cancelable>(with_cancel(parent->ctx));
+  auto child = std::make_unique<cancelable>(
+      with_cancel(by_value ? heed::with_value(parent->ctx, number, 1) : parent->ctx));
   const auto end = parent->cancel.share();
   spawn([&] {
     if (canceled) child->cancel();
@@ -319,6 +320,9 @@ std::vector<kernel> life_kernels() {
       {"life.left_canceled", [] { left_at_once(true, false); }},
       {"life.left_open_by_both", [] { left_at_once(false, true); }},
       {"life.left_canceled_by_both", [] { left_at_once(true, true); }},
+      {"life.left_open_value", [] { left_at_once(false, false, true); }},
+      {"life.left_canceled_value", [] { left_at_once(true, false, true); }},
+      {"life.left_open_value_by_both", [] { left_at_once(false, true, true); }},
       {"life.two_children_and_parent", two_children_and_parent},
       {"life.parent_left_to_its_child", parent_left_to_its_child},
       {"life.chain_abandoned", chain_abandoned},

@@ -13,6 +13,8 @@
 namespace model {
 namespace {
 
+constexpr heed::key<int> a_key{"a key"};
+
 using heed::background;
 using heed::cancelable;
 using heed::errc;
@@ -183,6 +185,20 @@ void born_late() {
   join();
 }
 
+// The parent ends while a deadline is being made below it: whatever comes first, no timer stays behind.
+void made_while_parent_ends(bool by_value) {
+  fresh_process();
+  auto parent = heed::with_cancel(background());
+  spawn([&] {
+    const auto above = by_value ? heed::with_value(parent.ctx, a_key, 1) : parent.ctx;
+    const auto made = heed::with_timeout(above, 1s);
+  });
+  spawn([&] { parent.cancel(); });
+  join();
+  const auto later = heed::with_timeout(background(), 2s);
+  later.ctx.wait();  // the first second has passed
+}
+
 // No thread to be had: the call says so, and nothing is left of it.
 void no_thread() {
   fresh_process();
@@ -297,6 +313,8 @@ std::vector<kernel> thread_kernels() {
       {"timekeeper.callback", fires_with_callback},
       {"timekeeper.parent_ends", parent_ends_while_it_fires},
       {"timekeeper.born_late", born_late},
+      {"timekeeper.made_below", [] { made_while_parent_ends(false); }},
+      {"timekeeper.made_below_value", [] { made_while_parent_ends(true); }},
       {"executor.no_thread", no_thread},
       {"executor.function", function_runs},
       {"executor.function_stopped_twice", [] { function_stopped_twice(false); }},

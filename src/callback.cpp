@@ -112,9 +112,8 @@ bool callback_base::enlist_anywhere(const context& ctx, bool locked) noexcept HE
 }
 
 // Until it is taken off the list, it keeps its owner by being there; afterwards by a hold (L1).
-bool callback_base::unlist_anywhere(bool locked) noexcept HEED_UNCHECKED {
+bool callback_base::unlist_anywhere() noexcept HEED_UNCHECKED {
   cancel_node& n = *owner_;
-  if (locked) n.own.lock.unlock();
   shard& s = lock_shard(n, shard_);
   const bool listed = next_ != nullptr;
   bool last = false;
@@ -154,17 +153,21 @@ inline bool callback_base::enlist_quickly(const context& ctx) noexcept HEED_UNCH
   return true;
 }
 
+// False: it is not on the list, or that is not sure, or its owner would go with it; and nothing has changed.
 inline bool callback_base::unlist_quickly() noexcept HEED_UNCHECKED {
   cancel_node& n = *owner_;
-  if (n.own.children.load(std::memory_order_acquire).has_table() || !n.own.lock.try_lock()) [[unlikely]]
-    return unlist_anywhere(false);
-  if (!is_shard_of(n.own, n) || !next_ || n.own.orphan) [[unlikely]]
-    return unlist_anywhere(true);
-  tree::take(n.own, *this);
+  shard& s = shard_of(n, shard_);
+  if (!s.lock.try_lock()) [[unlikely]]
+    return false;
+  if (!is_shard_of(s, n) || !next_ || s.orphan) [[unlikely]] {
+    s.lock.unlock();
+    return false;
+  }
+  tree::take(s, *this);
   owner_ = nullptr;
   // After this the node may be gone: wake() uses the address only.
-  if (n.own.lock.unlock_only()) [[unlikely]]
-    return woken(n.own);
+  if (s.lock.unlock_only()) [[unlikely]]
+    return woken(s);
   return true;
 }
 
@@ -173,7 +176,7 @@ bool callback_base::enlist(const context& ctx) noexcept {
 }
 
 bool callback_base::unlist() noexcept {
-  return unlist_quickly();
+  return unlist_quickly() || unlist_anywhere();
 }
 
 void callback_base::retire() noexcept {
@@ -280,14 +283,10 @@ bool pending_function::stop() noexcept {
   if (!state_.compare_exchange_strong(state, stopped, std::memory_order_acq_rel)) {
     return state == abandoned && state_.compare_exchange_strong(state, stopped, std::memory_order_acq_rel);
   }
-  if (!trivial_ || scheduler_ != &the_process_scheduler()) return stop_anyhow();
-  if (unlist()) {
-    // F's end does nothing, so the stop_func that we were called through is still there: whoever is last frees it, and nobody
-    // has to count down. relaxed: see release().
-    state_.store(off, std::memory_order_relaxed);
-  } else {
-    forget();  // whoever has taken it off drops the registration's count
-  }
+  if (!trivial_ || scheduler_ != &the_process_scheduler() || !unlist_quickly()) return stop_anyhow();
+  // Nothing foreign has run, neither F's end nor a value's, so the stop_func that we were called through is still there: whoever is last
+  // frees it, and nobody has to count down. relaxed: see release().
+  state_.store(off, std::memory_order_relaxed);
   return true;
 }
 

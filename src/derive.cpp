@@ -105,15 +105,18 @@ deadline_node::deadline_node(const context& above, time_point when, scheduler& o
   if (is(own_scheduler)) ::new (this + 1) scheduler*(&on);
 }
 
-inline cancel_node::cancel_node(cancel_node* above, std::uint64_t first_word) noexcept
-    : node(kind::deadline, above, 2 | source | (above ? up : 0),
-           above ? lookup_past(lookup_at(above)) : lookup_none, 0) {
+inline cancel_node::cancel_node(kind k, node* above, const cancel_node* scope_node, std::uint64_t first_word,
+                                std::uint32_t handle_count, int given) noexcept
+    : node(k, above, handle_count | (scope_node ? up : 0), lookup_past(lookup_at(above))) {
   word.store(first_word, std::memory_order_relaxed);  // nobody else has it yet
-  give(timed | armed);
+  give((scope_node ? scope_node->traits & (timed | mixed) : 0) | given);
 }
 
-inline deadline_node::deadline_node(cancel_node* above, time_point when, std::source_location where) noexcept
-    : cancel_node(above, word::uncommon | word::at(where)), timer(&deadline_node::on_step, when) {}
+inline deadline_node::deadline_node(node* above, const cancel_node* scope_node, time_point when,
+                                    std::source_location where) noexcept
+    : cancel_node(kind::deadline, above, scope_node, word::uncommon | word::at(where), 2 | source,
+                  timed | armed),
+      timer(&deadline_node::on_step, when) {}
 
 scheduler& deadline_node::on() const noexcept {
   return is(own_scheduler) ? **reinterpret_cast<scheduler* const*>(this + 1) : default_scheduler();
@@ -175,6 +178,9 @@ context background(scheduler& s, std::source_location where) {
 // with_cancel() makes most contexts, so it does in a few steps what child_anywhere() does in many. All that is unusual goes
 // on in one of the functions below, from which nothing comes back here: so it saves no registers.
 
+// Whether what is hung on a scope rides on its parent, or is below a value and holds that (L2).
+enum class below : bool { scope, value };
+
 template <class Node>
 [[gnu::noinline]] static scope* linked(Node& n) {
   both_handles made(&n);
@@ -200,59 +206,75 @@ template <class Node>
 }
 
 [[gnu::noinline]] static scope* born_done(cancel_node& n, cancel_node& above) {
-  hold(above);  // L2
+  hold(*n.parent);  // L2
   inherit(n, above);
   return &n;
 }
 
 // Unchecked: the shard comes locked.
-template <class Node>
+template <below what, class Node>
 [[gnu::always_inline]] static inline scope* linked_in(cancel_node& above, shard* s, unsigned number,
                                                       Node& n) HEED_UNCHECKED {
   if (!s) [[unlikely]]
     return linked(n);
   if (!open(above) || !put_where_room_is(*s, number, n)) [[unlikely]]
     return unlocked_and_linked(n, *s);
+  if constexpr (what == below::value) hold(*n.parent);
   if (s->lock.unlock_only()) [[unlikely]]
     return linked_and_woken(n, *s);
   return &n;
 }
 
-// The parent has a table.
-template <class Node>
+// The scope has a table.
+template <below what, class Node>
 [[gnu::noinline]] static scope* linked_in_table(cancel_node& above, Node& n) {
   unsigned number = 0;
   shard* const s = try_lock_for_new(above, number);
-  return linked_in(above, s, number, n);
+  return linked_in<what>(above, s, number, n);
 }
 
-// Hangs a new node, which is to ride, on its parent, which was live just now.
-template <class Node>
+// Hangs a new node on a scope that was live just now.
+template <below what, class Node>
 [[gnu::always_inline]] static inline scope* linked_quickly(cancel_node& above, Node& n) HEED_UNCHECKED {
   // acquire: the table's making.
   if (above.own.children.load(std::memory_order_acquire).has_table()) [[unlikely]]
-    return linked_in_table(above, n);
+    return linked_in_table<what>(above, n);
   shard* s = above.own.lock.try_lock() ? &above.own : nullptr;
   if (s && !is_shard_of(*s, above)) [[unlikely]]
     return unlocked_and_linked(n, *s);
-  return linked_in(above, s, 0, n);
+  return linked_in<what>(above, s, 0, n);
+}
+
+[[gnu::noinline]] static scope* child_of_value(value_node& parent, void* room) {
+  cancel_node* const above = node_of(parent.within);
+  auto* n = ::new (room) cancel_node(kind::cancel, &parent, above, word::uncommon, 2, 0);
+  if (!above) {
+    hold(parent);
+    return n;
+  }
+  // acquire: as in inherit().
+  if (above->word.load(std::memory_order_acquire) & word::verdict) [[unlikely]]
+    return born_done(*n, *above);
+  return linked_quickly<below::value>(*above, *n);
 }
 
 scope* derived::make(const context& parent, std::source_location where) {
   node* const parent_node = tree::of(parent);
   const bool usual =
-      (!parent_node || (parent_node->what == kind::cancel && !parent_node->is(node::own_memory))) &&
+      (!parent_node || ((parent_node->what == kind::cancel || parent_node->what == kind::value) &&
+                        !parent_node->is(node::own_memory))) &&
       track::surely_off();
   void* const room = usual ? pool::take_quickly(sizeof(cancel_node)) : nullptr;
   if (!room) [[unlikely]]
     return child_anywhere(parent, where);
   if (!parent_node) return ::new (room) cancel_node;
+  if (parent_node->what == kind::value) return child_of_value(static_cast<value_node&>(*parent_node), room);
   auto& above = static_cast<cancel_node&>(*parent_node);
   auto* n = ::new (room) cancel_node(above);
   // acquire: as in inherit().
   if (above.word.load(std::memory_order_acquire) & word::verdict) [[unlikely]]
     return born_done(*n, above);
-  return linked_quickly(above, *n);
+  return linked_quickly<below::scope>(above, *n);
 }
 
 namespace {
@@ -347,26 +369,34 @@ scope* derived::make_until(const context& parent, time_point when, error* cause,
   } failed{&n};
   the_process_scheduler().time().arm(n);
   failed.n = nullptr;
-  return n.parent ? linked(n) : &n;
+  if (scope_above(n.parent)) return linked(n);
+  if (n.parent) hold(*n.parent);  // L2
+  return &n;
 }
 
 // As make(), in a few steps.
 scope* derived::make_within(const context& parent, duration timeout, error* cause,
                             std::source_location where) {
   constexpr auto longest = std::chrono::hours(24 * 365 * 100);  // for which nothing overflows
-  constexpr int unusual = node::own_scheduler | node::own_memory | node::timed | node::mixed;
-  auto* above = static_cast<cancel_node*>(tree::of(parent));
+  node* const parent_node = tree::of(parent);
+  cancel_node* const above = node_of(tree::scope_of(parent));
   // acquire: as in make().
-  const bool usual = (!above || (above->what == kind::cancel && (above->traits & unusual) == 0 &&
-                                 (above->word.load(std::memory_order_acquire) & word::verdict) == 0)) &&
-                     !cause && timeout > duration::zero() && timeout < longest && track::surely_off();
+  const bool usual =
+      (!parent_node || ((parent_node->what == kind::cancel || parent_node->what == kind::value) &&
+                        (parent_node->traits & (node::own_scheduler | node::own_memory)) == 0)) &&
+      (!above || ((above->traits & (node::timed | node::mixed)) == 0 &&
+                  (above->word.load(std::memory_order_acquire) & word::verdict) == 0)) &&
+      !cause && timeout > duration::zero() && timeout < longest && track::surely_off();
   void* const room = usual ? pool::take_quickly(sizeof(deadline_node)) : nullptr;
   if (!room) [[unlikely]]
     return make_within_anyhow(parent, timeout, cause, where);
-  auto* n = ::new (room) deadline_node(above, os::now() + timeout, where);
+  auto* n = ::new (room) deadline_node(parent_node, above, os::now() + timeout, where);
   if (!the_process_scheduler().time().try_arm(*n)) [[unlikely]]
     return armed_and_linked(*n);
-  return above ? linked_quickly(*above, *n) : n;
+  if (above == parent_node) return above ? linked_quickly<below::scope>(*above, *n) : n;
+  if (above) return linked_quickly<below::value>(*above, *n);
+  hold(*parent_node);  // L2
+  return n;
 }
 
 scope* derived::make_within_anyhow(const context& parent, duration timeout, error* cause,

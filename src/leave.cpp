@@ -16,52 +16,46 @@ constexpr std::uint64_t plain_end = word::verdict | word::settled | word::inheri
 // What has no cause, is memory of the pool, not listed (track.hpp), and nobody can find any more. Without its destructor, which would
 // have nothing to do.
 template <class Node>
-inline void free_quickly(Node& n) noexcept {
+inline bool free_quickly(Node& n) noexcept {
   pool::give(&n, sizeof n);
+  return true;
 }
 
 template <class Node>
-[[gnu::noinline]] void free_and_drop(Node& n, chunk* emptied, node* above) noexcept {
+[[gnu::noinline]] bool free_and_drop(Node& n, chunk* emptied, node* above) noexcept {
   free_chunk(emptied);
   free_quickly(n);
   if (above) drop(above);
+  return true;
 }
 
 template <class Node>
-[[gnu::noinline]] void free_and_wake(Node& n, chunk* emptied, node* above, shard& s) noexcept {
+[[gnu::noinline]] bool free_and_wake(Node& n, chunk* emptied, node* above, shard& s) noexcept {
   s.lock.wake();
-  free_and_drop(n, emptied, above);
+  return free_and_drop(n, emptied, above);
 }
 
-// Both handles of what with_cancel() made, in whatever state it is.
-[[gnu::noinline]] void leave_slowly(cancel_node& n, std::source_location made) noexcept {
-  // acquire: as err().
-  const std::uint64_t w = n.word.load(std::memory_order_acquire);
-  if ((w & word::verdict) == 0 || (w & word::closing)) cancel_in_passing(n, made);
-  tree::release(n);
-  tree::release(n);
-}
-
-[[gnu::noinline]] void unlock_and_release(cancel_node& n, shard& s) noexcept HEED_UNCHECKED {
-  s.lock.unlock();
+// Two ways to go on where one of these functions has changed nothing: with one handle, release_handle(); with two, not at all.
+[[gnu::noinline]] bool release_otherwise(cancel_node& n, shard* locked) noexcept HEED_UNCHECKED {
+  if (locked) locked->lock.unlock();
   release_handle(&n);
+  return true;
 }
-[[gnu::noinline]] void unlock_and_leave(cancel_node& n, std::source_location made,
-                                        shard& s) noexcept HEED_UNCHECKED {
-  s.lock.unlock();
-  leave_slowly(n, made);
+[[gnu::noinline]] bool stay(cancel_node&, shard* locked) noexcept HEED_UNCHECKED {
+  if (locked) locked->lock.unlock();
+  return false;
 }
 
-// It rides on its parent, and nobody has turned it yet; and the last handles go. `otherwise`: it is not so, or not
-// for sure, and nothing has changed.
+// It rides on its parent, and nobody has turned it yet; and the last handles go. True: it is gone. `otherwise`: it is not so, or not
+// for sure, and nothing has changed but that a shard may be locked.
 template <class Node, class Otherwise>
-[[gnu::always_inline]] inline void free_hanging(Node& n, Otherwise otherwise) noexcept HEED_UNCHECKED {
+[[gnu::always_inline]] inline bool free_hanging(Node& n, Otherwise otherwise) noexcept HEED_UNCHECKED {
   auto& above = static_cast<cancel_node&>(*n.parent);
   shard& s = shard_of(above, number_of(n));
-  if (!s.lock.try_lock()) return otherwise(nullptr);
+  if (!s.lock.try_lock()) return otherwise(n, nullptr);
   // acquire: what was done by who pinned it, under this lock (L3).
   if (!is_shard_of(s, above) || !hangs(n, false) || n.holds.load(std::memory_order_acquire) != 1) {
-    return otherwise(&s);
+    return otherwise(n, &s);
   }
   chunk* const emptied = take_out(s, n);
   const bool last = s.orphan && s.empty();  // L1: it drops what all had
@@ -71,15 +65,14 @@ template <class Node, class Otherwise>
     return free_and_wake(n, emptied, owed, s);
   if (emptied || last) [[unlikely]]
     return free_and_drop(n, emptied, owed);
-  free_quickly(n);
+  return free_quickly(n);
 }
 
-[[gnu::noinline]] void release_hanging(cancel_node& n) noexcept {
-  free_hanging(n, [&](shard* locked) { locked ? unlock_and_release(n, *locked) : release_handle(&n); });
+[[gnu::noinline]] bool release_hanging(cancel_node& n) noexcept {
+  return free_hanging(n, release_otherwise);
 }
-[[gnu::noinline]] void leave_hanging(cancel_node& n, std::source_location made) noexcept {
-  free_hanging(n,
-               [&](shard* locked) { locked ? unlock_and_leave(n, made, *locked) : leave_slowly(n, made); });
+[[gnu::noinline]] bool leave_hanging(cancel_node& n) noexcept {
+  return free_hanging(n, stay);
 }
 
 // It is live, something was ever hung on it, and `before` is what there is in `handles`, with the last one.
@@ -128,50 +121,72 @@ template <class Node, class Otherwise>
   drop_plain(n);
 }
 
-// A deadline that has ended: canceled before its time, as most are; and the last `handles` go. `otherwise` as above.
-template <class Otherwise>
-[[gnu::always_inline]] inline void free_deadline(deadline_node& n, std::uint32_t handles,
+// Of which the word alone does not tell: it is a deadline, or below a value, or has a cause or memory of its own; and the last
+// `handles` go. A deadline has ended: canceled before its time, as most are. `otherwise` as above.
+template <class Node, class Otherwise>
+[[gnu::always_inline]] inline bool free_uncommon(Node& n, std::uint32_t handles,
                                                  Otherwise otherwise) noexcept {
-  constexpr std::uint64_t quiet = plain_end | word::uncommon;
   // In this order, and acquire, as in context::release(). Whoever wrote a verdict has disarmed it before he let go of it.
   const bool last_handles = (n.handles.load(std::memory_order_acquire) & node::number) == handles;
   const std::uint64_t w = n.word.load(std::memory_order_acquire);
   const bool last = last_handles && n.holds.load(std::memory_order_acquire) == 1;
-  if (!last || (w & word::verdict) == 0 || (w & word::flags & ~quiet) || n.cause || n.is(node::own_memory) ||
+  constexpr bool is_deadline = std::same_as<Node, deadline_node>;
+  if (!last || (is_deadline && (w & word::verdict) == 0) ||
+      (w & word::flags & ~(plain_end | word::uncommon)) || n.cause || n.is(node::own_memory) ||
       n.is(node::own_scheduler) || !track::surely_off())
-    return otherwise(nullptr);
-  node* const above = n.parent;
-  if (!above) return free_quickly(n);
-  if (w & word::inherited) return free_and_drop(n, nullptr, above);  // it has a hold there (L2)
-  if (!rides(n)) return otherwise(nullptr);
-  free_hanging(n, otherwise);
+    return otherwise(n, nullptr);
+  if (!n.parent) return free_quickly(n);
+  const bool on_list = (w & word::inherited) == 0;
+  if (on_list && rides(n)) return free_hanging(n, otherwise);
+  if (on_list) {
+    heed::leave(n, fate::gone_if_alone);  // false is for what rides
+    // acquire: L3. Not alone: what has found it there goes on with it; that it is off the list changes nothing.
+    if (n.holds.load(std::memory_order_acquire) != 1) return otherwise(n, nullptr);
+  }
+  return free_and_drop(n, nullptr, n.parent);  // it has a hold there (L2)
 }
 
 [[gnu::noinline]] void release_deadline(deadline_node& n) noexcept {
-  free_deadline(n, 1, [&](shard* locked) { locked ? unlock_and_release(n, *locked) : release_handle(&n); });
+  // acquire: as in context::release().
+  if ((n.handles.load(std::memory_order_acquire) & node::number) != 1) return release_one_of_many(n);
+  static_cast<void>(free_uncommon(n, 1, release_otherwise));
 }
-[[gnu::noinline]] void leave_deadline(deadline_node& n, std::source_location made) noexcept {
+[[gnu::noinline]] void release_uncommon(cancel_node& n) noexcept {
+  static_cast<void>(free_uncommon(n, 1, release_otherwise));
+}
+[[gnu::noinline]] bool leave_uncommon(cancel_node& n) noexcept {
+  return free_uncommon(n, 2, stay);
+}
+[[gnu::noinline]] bool leave_deadline(deadline_node& n, std::source_location made) noexcept {
   // relaxed: only chooses.
-  if ((n.word.load(std::memory_order_relaxed) & word::verdict) == 0) cancel_in_passing(n, made);
-  free_deadline(n, 2,
-                [&](shard* locked) { locked ? unlock_and_leave(n, made, *locked) : leave_slowly(n, made); });
+  const std::uint64_t w = n.word.load(std::memory_order_relaxed);
+  if ((w & word::verdict) == 0) {
+    // A cancel() that runs nothing foreign: nothing hangs there, nor comes to, as both handles are ours; and no cause goes.
+    if ((n.handles.load(std::memory_order_acquire) & node::number) != 2 ||
+        (w & word::flags & ~word::uncommon) || n.is(node::own_cause) || n.is(node::own_scheduler))
+      return false;
+    cancel_in_passing(n, made);
+  }
+  return free_uncommon(n, 2, stay);
 }
 
 }  // namespace
 
-void cancelable::leave(scope& s, std::source_location made) noexcept {
+// Nothing foreign runs before both handles are gone: so who sees two here has both, and may not lose one meanwhile.
+bool cancelable::leave(scope& s, std::source_location made) noexcept {
   cancel_node& n = node_of(s);
   // In this order, and acquire, as in context::release(); with two handles instead of one.
   const std::uint32_t handles = n.handles.load(std::memory_order_acquire);
   const std::uint64_t w = n.word.load(std::memory_order_acquire);
   if ((handles & node::number) != 2 || (w & word::flags & ~plain_end) != 0 ||
-      n.holds.load(std::memory_order_acquire) != 1) [[unlikely]]
-    return n.what == kind::deadline ? leave_deadline(static_cast<deadline_node&>(n), made)
-                                    : leave_slowly(n, made);
+      n.holds.load(std::memory_order_acquire) != 1) [[unlikely]] {
+    if (n.what == kind::deadline) return leave_deadline(static_cast<deadline_node&>(n), made);
+    return n.what == kind::cancel && leave_uncommon(n);
+  }
   if (!n.parent) [[likely]]
     return free_quickly(n);
   if (w & word::inherited) return free_and_drop(n, nullptr, n.parent);  // it has a hold there (L2)
-  leave_hanging(n, made);
+  return leave_hanging(n);
 }
 
 void context::release(node_head* head) noexcept {
@@ -187,12 +202,13 @@ void context::release(node_head* head) noexcept {
     // acquire: what others did with their holds (L3).
     if ((w & word::flags & ~plain_end) == 0 && n.holds.load(std::memory_order_acquire) == 1) [[likely]] {
       if (!n.parent) [[likely]]
-        return free_quickly(n);
-      if (w & word::inherited) return free_and_drop(n, nullptr, n.parent);  // it has a hold there (L2)
-      return release_hanging(n);
+        return static_cast<void>(free_quickly(n));
+      if (w & word::inherited)
+        return static_cast<void>(free_and_drop(n, nullptr, n.parent));  // its hold (L2)
+      return static_cast<void>(release_hanging(n));
     }
     if ((w & word::flags & ~word::uncommon) == word::hooks) return release_hooked(n, handles);
-    return release_handle(&n);
+    return (w & word::flags & ~(plain_end | word::uncommon)) ? release_handle(&n) : release_uncommon(n);
   }
   if (any->what == kind::deadline) return release_deadline(static_cast<deadline_node&>(*any));
   if (any->is(node::plain)) return release_plain(*any);

@@ -254,7 +254,7 @@ void* map_pages(std::size_t bytes) noexcept {
 }
 
 void unmap_pages(void* pages, std::size_t bytes) noexcept {
-  ::munmap(pages, bytes);
+  ::munmap(pages, bytes);  // it fails where a mapping is to be split and there are too many: then they stay
 }
 
 unsigned cpu() noexcept {

@@ -82,6 +82,8 @@ void spill(void* p, std::size_t size_class) noexcept;
 inline void* take_quickly(std::size_t bytes) noexcept {
 #if defined(HEED_MODEL)
   return ::operator new(bytes);  // the model checker has no pool, and is to see who takes this way
+#elif !defined(HEED_POOL_OFF)
+  if (!on) return ::operator new(bytes, std::nothrow);  // and so are sanitizers
 #endif
   if (!on || bytes > largest) return nullptr;
   const std::size_t c = class_of(bytes);

@@ -69,6 +69,7 @@
 #include "sync.hpp"
 #include "word.hpp"
 
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -155,8 +156,9 @@ struct cancel_node : scope, node {
   // with_cancel()'s, below background() and below a scope.
   cancel_node() noexcept;
   explicit cancel_node(cancel_node& above) noexcept;
-  // The base of with_timeout()'s there.
-  cancel_node(cancel_node* above, std::uint64_t first_word) noexcept;
+  // with_cancel()'s below a value, and the base of with_timeout()'s there and above; `scope_node`: scope_above(above).
+  cancel_node(kind k, node* above, const cancel_node* scope_node, std::uint64_t first_word,
+              std::uint32_t handle_count, int given) noexcept;
   cancel_node(kind k, const context& above, std::uint32_t handle_count) noexcept;
   cancel_node(kind k, const context& above, std::uint32_t handle_count, std::uint64_t lookup_word) noexcept;
 
@@ -173,9 +175,9 @@ static_assert(sizeof(cancel_node) == 80);
 // with_deadline() and with_timeout(). Where the root has a scheduler of its own, a pointer to it follows.
 struct deadline_node : cancel_node, timer {
   deadline_node(const context& above, time_point when, scheduler& on) noexcept;
-  // One whose handles are two, and which is armed by heed's own scheduler next; below background() or a with_cancel(), and in memory
-  // of the pool.
-  deadline_node(cancel_node* above, time_point when, std::source_location where) noexcept;
+  // One whose handles are two, and which is armed by heed's own scheduler next; in memory of the pool.
+  deadline_node(node* above, const cancel_node* scope_node, time_point when,
+                std::source_location where) noexcept;
   static bool on_step(work& w, step s) noexcept;
   scheduler& on() const noexcept;
   static constexpr std::size_t size(bool own_scheduler) noexcept;
@@ -521,7 +523,10 @@ class tree {
     release_one_of_many(n);
   }
   // Takes over two handles.
-  static cancelable make(cancel_node* n, std::source_location where) noexcept { return {n, where}; }
+  static cancelable make(cancel_node* n, std::source_location where) noexcept {
+    assert(cancelable::head_of(n) == n);  // as context.hpp has it
+    return {*n, where};
+  }
 
   // The list of callbacks of a shard, which is locked.
   static void push(shard& s, callback_base& c) noexcept HEED_REQUIRES(s.lock);

@@ -322,4 +322,31 @@ TEST(AfterFuncScheduler, PostedAndNeverRun) {
   EXPECT_EQ(alive, 0);
 }
 
+// A value holds the stop_func, and goes with what stop() lets go of last. (Looked at by LeakSanitizer.)
+TEST(AfterFuncStop, MayEndItsOwnStopFunc) {
+  struct holder {
+    heed::stop_func stop;
+  };
+  static constexpr heed::key<std::shared_ptr<holder>> holder_key{"holder"};
+  const auto parent = heed::with_cancel(heed::background());
+  int runs = 0;
+  for (const bool trivial : {true, false}) {
+    auto held = std::make_shared<holder>();
+    const std::weak_ptr<holder> seen = held;
+    const holder* const raw = held.get();
+    {
+      auto child = heed::with_cancel(heed::with_value(parent.ctx, holder_key, std::move(held)));
+      const auto kept = std::make_shared<int>(1);
+      seen.lock()->stop = trivial ? heed::after_func(child.ctx, [&runs] { ++runs; })
+                                  : heed::after_func(child.ctx, [&runs, kept] { ++runs; });
+      child.cancel.release();
+    }
+    EXPECT_FALSE(seen.expired());
+    EXPECT_TRUE(raw->stop());
+    EXPECT_TRUE(seen.expired());
+  }
+  parent.cancel();
+  EXPECT_EQ(runs, 0);
+}
+
 }  // namespace

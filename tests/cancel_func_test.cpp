@@ -28,6 +28,9 @@ TEST(Cancelable, IsMadeOfItsParts) {
   static_assert(!std::is_copy_constructible_v<heed::cancelable>);
   static_assert(std::is_nothrow_move_constructible_v<heed::cancelable>);
   static_assert(std::is_nothrow_move_assignable_v<heed::cancelable>);
+  static_assert(!std::is_convertible_v<heed::context, heed::cancelable>);
+  EXPECT_FALSE(heed::cancelable(heed::background()).cancel());
+  EXPECT_FALSE((heed::cancelable{{}, {}}).cancel());
   heed::cancelable none;
   EXPECT_EQ(none.ctx, heed::background());
   EXPECT_FALSE(none.cancel());
@@ -75,6 +78,39 @@ TEST(Cancelable, LeavesAsItsPartsDo) {
     c.cancel.release();
   }
   EXPECT_TRUE(is_live(kept));
+}
+
+// What it runs on the way out may take its context, or give it up, or another one; and cancel anew, to no end.
+TEST(Cancelable, CallbacksMayUseWhatLeaves) {
+  using callback = heed::cancel_callback<std::function<void()>>;
+  struct request {
+    std::unique_ptr<callback> on_end;
+    heed::cancelable life;
+  };
+  const heed::context other = heed::with_value(heed::background(), number_key, 1);
+  for (const bool timed : {false, true}) {
+    heed::context kept;
+    const std::vector<std::function<void(request&)>> all = {
+        [&](request& r) { kept = std::move(r.life.ctx); },
+        [&](request& r) { r.life.ctx = heed::background(); },
+        [&](request& r) {
+          r.life.ctx = {};
+          r.on_end.reset();
+        },
+        [&](request& r) {
+          kept = r.life.ctx;
+          r.life.ctx = other;
+        },
+        [&](request& r) { EXPECT_FALSE(r.life.cancel.share()()); },
+    };
+    for (const auto& act : all) {
+      request r{nullptr,
+                timed ? heed::with_timeout(heed::background(), 1h) : heed::with_cancel(heed::background())};
+      r.on_end = std::make_unique<callback>(r.life.ctx, [&] { act(r); });
+    }
+    EXPECT_TRUE(is_done(kept, errc::canceled));
+  }
+  EXPECT_EQ(*other.value(number_key), 1);
 }
 
 // Whatever it is below and whatever hangs on it, in each state.

@@ -33,6 +33,8 @@ class HEED_API callback_base {
   bool enlist(const context& ctx) noexcept;
   // Takes it off the list, if it is still there: true, and it has no owner any more. May run foreign code.
   bool unlist() noexcept;
+  // The same in a few steps, which run nothing foreign; false: nothing has changed.
+  bool unlist_quickly() noexcept;
   // Takes it off, or waits until its running call returns; at once inside that very call.
   void retire() noexcept;
   // Lets go of the context's memory, after somebody else has taken it off the list.
@@ -40,11 +42,10 @@ class HEED_API callback_base {
 
  private:
   friend class tree;
-  // The same as enlist() and unlist(), whatever there is to see to. `locked`: they have the lock of the context's own shard.
+  // The same as enlist() and unlist(), whatever there is to see to. `locked`: the lock of the context's own shard is held.
   bool enlist_anywhere(const context& ctx, bool locked) noexcept;
-  bool unlist_anywhere(bool locked) noexcept;
+  bool unlist_anywhere() noexcept;
   bool enlist_quickly(const context& ctx) noexcept;
-  bool unlist_quickly() noexcept;
   callback_base* next_ = nullptr;  // circular; null when on no list; guarded by the owner's lock
   callback_base* prev_ = nullptr;
   cancel_node* owner_ = nullptr;  // the context, whose memory it keeps

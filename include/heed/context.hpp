@@ -259,12 +259,13 @@ struct [[nodiscard]] HEED_API cancelable {
   cancel_func cancel;
 
   cancelable() noexcept = default;
+  explicit cancelable(context c) noexcept : ctx(std::move(c)) {}
   cancelable(context c, cancel_func f) noexcept : ctx(std::move(c)), cancel(std::move(f)) {}
   cancelable(cancelable&&) noexcept = default;
   cancelable& operator=(cancelable&&) noexcept = default;
   [[gnu::always_inline]] ~cancelable() {
-    if (!cancel.scope_ || ctx.node_ != head_of(cancel.scope_)) return;
-    leave(*std::exchange(cancel.scope_, nullptr), cancel.made_);
+    if (!cancel.scope_ || ctx.node_ != head_of(cancel.scope_) || !leave(*cancel.scope_, cancel.made_)) return;
+    cancel.scope_ = nullptr;
     ctx.node_ = nullptr;
   }
 
@@ -272,23 +273,24 @@ struct [[nodiscard]] HEED_API cancelable {
   friend class tree;
   friend class derived;
   // Takes over two handles.
-  cancelable(scope* s, std::source_location where) noexcept : ctx(head_of(s), s), cancel(s, where) {}
+  cancelable(scope& s, std::source_location where) noexcept : ctx(head_of(&s), &s), cancel(&s, where) {}
   // What has a scope of its own follows it.
   static node_head* head_of(scope* s) noexcept { return reinterpret_cast<node_head*>(s + 1); }
-  static void leave(scope& s, std::source_location made) noexcept;
+  // Gives up both handles where that is quick, and runs nothing foreign before; false: it has not.
+  static bool leave(scope& s, std::source_location made) noexcept;
 };
 
 /// How with_cancel(), with_deadline(), with_timeout() and with_value() make a child. Use those.
 class HEED_API derived {
  public:
   static cancelable child(const context& parent, std::source_location where) {
-    return {make(parent, where), where};
+    return {*make(parent, where), where};
   }
   static cancelable until(const context& parent, time_point when, error cause, std::source_location where) {
-    return {make_until(parent, when, cause ? &cause : nullptr, where), where};
+    return {*make_until(parent, when, cause ? &cause : nullptr, where), where};
   }
   static cancelable within(const context& parent, duration timeout, error cause, std::source_location where) {
-    return {make_within(parent, timeout, cause ? &cause : nullptr, where), where};
+    return {*make_within(parent, timeout, cause ? &cause : nullptr, where), where};
   }
   // Of an object that is its bytes, and of one that node_head::fits_inside().
   static context value(const context& parent, const key_base& k, const value_type& type, const void* bytes,
