@@ -21,18 +21,17 @@ inline bool free_quickly(Node& n) noexcept {
   return true;
 }
 
+// How a node goes that has a hold on `above`. One handle: that is dropped, which may run what is foreign.
 template <class Node>
-[[gnu::noinline]] bool free_and_drop(Node& n, chunk* emptied, node* above) noexcept {
-  free_chunk(emptied);
+[[gnu::noinline]] bool free_and_drop(Node& n, node* above) noexcept {
   free_quickly(n);
-  if (above) drop(above);
+  drop(above);
   return true;
 }
-
+// Two: it goes only if that is not the last hold there; false: all is as it was.
 template <class Node>
-[[gnu::noinline]] bool free_and_wake(Node& n, chunk* emptied, node* above, shard& s) noexcept {
-  s.lock.wake();
-  return free_and_drop(n, emptied, above);
+[[gnu::noinline]] bool free_unless_last(Node& n, node* above) noexcept {
+  return drop_unless_last(*above) && free_quickly(n);
 }
 
 // Two ways to go on where one of these functions has changed nothing: with one handle, release_handle(); with two, not at all.
@@ -46,10 +45,18 @@ template <class Node>
   return false;
 }
 
+template <auto with_hold, class Node>
+[[gnu::noinline]] bool free_slowly(Node& n, chunk* emptied, bool owes, shard* to_wake) noexcept {
+  if (to_wake) to_wake->lock.wake();
+  free_chunk(emptied);
+  return owes ? with_hold(n, n.parent) : free_quickly(n);
+}
+
 // It rides on its parent, and nobody has turned it yet; and the last handles go. True: it is gone. `otherwise`: it is not so, or not
-// for sure, and nothing has changed but that a shard may be locked.
-template <class Node, class Otherwise>
-[[gnu::always_inline]] inline bool free_hanging(Node& n, Otherwise otherwise) noexcept HEED_UNCHECKED {
+// for sure, and nothing has changed but that a shard may be locked. `with_hold`: one of the two above. If that says no, the node
+// is off its list, and has a hold from there.
+template <auto with_hold, auto otherwise, class Node>
+[[gnu::always_inline]] inline bool free_hanging(Node& n) noexcept HEED_UNCHECKED {
   auto& above = static_cast<cancel_node&>(*n.parent);
   shard& s = shard_of(above, number_of(n));
   if (!s.lock.try_lock()) return otherwise(n, nullptr);
@@ -60,19 +67,17 @@ template <class Node, class Otherwise>
   chunk* const emptied = take_out(s, n);
   const bool last = s.orphan && s.empty();  // L1: it drops what all had
   if (last) s.orphan = false;
-  node* const owed = last ? &above : nullptr;
-  if (s.lock.unlock_only()) [[unlikely]]
-    return free_and_wake(n, emptied, owed, s);
-  if (emptied || last) [[unlikely]]
-    return free_and_drop(n, emptied, owed);
+  const bool wake = s.lock.unlock_only();
+  if (wake || emptied || last) [[unlikely]]
+    return free_slowly<with_hold>(n, emptied, last, wake ? &s : nullptr);
   return free_quickly(n);
 }
 
 [[gnu::noinline]] bool release_hanging(cancel_node& n) noexcept {
-  return free_hanging(n, release_otherwise);
+  return free_hanging<free_and_drop<cancel_node>, release_otherwise>(n);
 }
 [[gnu::noinline]] bool leave_hanging(cancel_node& n) noexcept {
-  return free_hanging(n, stay);
+  return free_hanging<free_unless_last<cancel_node>, stay>(n);
 }
 
 // It is live, something was ever hung on it, and `before` is what there is in `handles`, with the last one.
@@ -122,10 +127,9 @@ template <class Node, class Otherwise>
 }
 
 // Of which the word alone does not tell: it is a deadline, or below a value, or has a cause or memory of its own; and the last
-// `handles` go. A deadline has ended: canceled before its time, as most are. `otherwise` as above.
-template <class Node, class Otherwise>
-[[gnu::always_inline]] inline bool free_uncommon(Node& n, std::uint32_t handles,
-                                                 Otherwise otherwise) noexcept {
+// `handles` go. A deadline has ended: canceled before its time, as most are. The rest as above.
+template <std::uint32_t handles, auto with_hold, auto otherwise, class Node>
+[[gnu::always_inline]] inline bool free_uncommon(Node& n) noexcept {
   // In this order, and acquire, as in context::release(). Whoever wrote a verdict has disarmed it before he let go of it.
   const bool last_handles = (n.handles.load(std::memory_order_acquire) & node::number) == handles;
   const std::uint64_t w = n.word.load(std::memory_order_acquire);
@@ -137,25 +141,25 @@ template <class Node, class Otherwise>
     return otherwise(n, nullptr);
   if (!n.parent) return free_quickly(n);
   const bool on_list = (w & word::inherited) == 0;
-  if (on_list && rides(n)) return free_hanging(n, otherwise);
+  if (on_list && rides(n)) return free_hanging<with_hold, otherwise>(n);
   if (on_list) {
     heed::leave(n, fate::gone_if_alone);  // false is for what rides
-    // acquire: L3. Not alone: what has found it there goes on with it; that it is off the list changes nothing.
+    // acquire: L3. Not alone: what has found it there, a picture or a walk, goes on with it; and it is off the list.
     if (n.holds.load(std::memory_order_acquire) != 1) return otherwise(n, nullptr);
   }
-  return free_and_drop(n, nullptr, n.parent);  // it has a hold there (L2)
+  return with_hold(n, n.parent);  // L2
 }
 
 [[gnu::noinline]] void release_deadline(deadline_node& n) noexcept {
   // acquire: as in context::release().
   if ((n.handles.load(std::memory_order_acquire) & node::number) != 1) return release_one_of_many(n);
-  static_cast<void>(free_uncommon(n, 1, release_otherwise));
+  static_cast<void>(free_uncommon<1, free_and_drop<deadline_node>, release_otherwise>(n));
 }
 [[gnu::noinline]] void release_uncommon(cancel_node& n) noexcept {
-  static_cast<void>(free_uncommon(n, 1, release_otherwise));
+  static_cast<void>(free_uncommon<1, free_and_drop<cancel_node>, release_otherwise>(n));
 }
 [[gnu::noinline]] bool leave_uncommon(cancel_node& n) noexcept {
-  return free_uncommon(n, 2, stay);
+  return free_uncommon<2, free_unless_last<cancel_node>, stay>(n);
 }
 [[gnu::noinline]] bool leave_deadline(deadline_node& n, std::source_location made) noexcept {
   // relaxed: only chooses.
@@ -167,12 +171,14 @@ template <class Node, class Otherwise>
       return false;
     cancel_in_passing(n, made);
   }
-  return free_uncommon(n, 2, stay);
+  return free_uncommon<2, free_unless_last<deadline_node>, stay>(n);
 }
 
 }  // namespace
 
-// Nothing foreign runs before both handles are gone: so who sees two here has both, and may not lose one meanwhile.
+// Nothing foreign runs in here: neither callbacks, in which one of the handles may be moved away, nor the end of a value, with which the
+// object that holds them may go. Where it says no, both are still there; the node may have been canceled, or be off its list, as
+// its cancel_func, which leaves next, does it anyway.
 bool cancelable::leave(scope& s, std::source_location made) noexcept {
   cancel_node& n = node_of(s);
   // In this order, and acquire, as in context::release(); with two handles instead of one.
@@ -185,7 +191,7 @@ bool cancelable::leave(scope& s, std::source_location made) noexcept {
   }
   if (!n.parent) [[likely]]
     return free_quickly(n);
-  if (w & word::inherited) return free_and_drop(n, nullptr, n.parent);  // it has a hold there (L2)
+  if (w & word::inherited) return free_unless_last(n, n.parent);  // L2
   return leave_hanging(n);
 }
 
@@ -203,8 +209,7 @@ void context::release(node_head* head) noexcept {
     if ((w & word::flags & ~plain_end) == 0 && n.holds.load(std::memory_order_acquire) == 1) [[likely]] {
       if (!n.parent) [[likely]]
         return static_cast<void>(free_quickly(n));
-      if (w & word::inherited)
-        return static_cast<void>(free_and_drop(n, nullptr, n.parent));  // its hold (L2)
+      if (w & word::inherited) return static_cast<void>(free_and_drop(n, n.parent));  // its hold (L2)
       return static_cast<void>(release_hanging(n));
     }
     if ((w & word::flags & ~word::uncommon) == word::hooks) return release_hooked(n, handles);

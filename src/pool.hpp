@@ -79,11 +79,11 @@ void* refill(std::size_t size_class);
 void spill(void* p, std::size_t size_class) noexcept;
 
 // The same as take() where this thread's list has one; else null.
-inline void* take_quickly(std::size_t bytes) noexcept {
+inline void* take_quickly(std::size_t bytes) {
 #if defined(HEED_MODEL)
   return ::operator new(bytes);  // the model checker has no pool, and is to see who takes this way
 #elif !defined(HEED_POOL_OFF)
-  if (!on) return ::operator new(bytes, std::nothrow);  // and so are sanitizers
+  if (!on) return ::operator new(bytes);  // and so are sanitizers
 #endif
   if (!on || bytes > largest) return nullptr;
   const std::size_t c = class_of(bytes);

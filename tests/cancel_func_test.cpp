@@ -4,6 +4,7 @@
 #include <functional>
 #include <latch>
 #include <memory>
+#include <optional>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -111,6 +112,26 @@ TEST(Cancelable, CallbacksMayUseWhatLeaves) {
     EXPECT_TRUE(is_done(kept, errc::canceled));
   }
   EXPECT_EQ(*other.value(number_key), 1);
+}
+
+// The value above goes with it, and with the value what it lies in. (Looked at by AddressSanitizer.)
+TEST(Cancelable, MayLieInWhatGoesWithIt) {
+  struct session {
+    std::optional<heed::cancelable> life;
+  };
+  static constexpr heed::key<std::shared_ptr<session>> session_key{"session"};
+  for (const bool timed : {false, true}) {
+    auto owner = std::make_shared<session>();
+    const std::weak_ptr<session> seen = owner;
+    session* const raw = owner.get();
+    {
+      const heed::context above = heed::with_value(heed::background(), session_key, std::move(owner));
+      raw->life.emplace(timed ? heed::with_timeout(above, 1h) : heed::with_cancel(above));
+    }
+    EXPECT_FALSE(seen.expired());
+    raw->life.reset();
+    EXPECT_TRUE(seen.expired());
+  }
 }
 
 // Whatever it is below and whatever hangs on it, in each state.

@@ -253,14 +253,21 @@ class [[nodiscard]] HEED_API cancel_func {
 };
 
 /// A context and what cancels it: `auto [ctx, cancel] = heed::with_cancel(parent);`
-/// Leaving scope, it does what its parts do, at once where both are still there.
+///
+/// Leaving scope, it does what its parts would do one after the other: `cancel` cancels, then `ctx` is dropped. Where it has both
+/// parts of one context, on which nothing hangs, that is one step. As any object, for one thread at a time; its parts
+/// say for themselves what threads may do with them.
 struct [[nodiscard]] HEED_API cancelable {
   context ctx;
   cancel_func cancel;
 
+  /// background(), and nothing to cancel.
   cancelable() noexcept = default;
+  /// A context, and nothing to cancel.
   explicit cancelable(context c) noexcept : ctx(std::move(c)) {}
+  /// Of any two parts.
   cancelable(context c, cancel_func f) noexcept : ctx(std::move(c)), cancel(std::move(f)) {}
+  /// Moved part by part, and assigned so: `ctx`, then `cancel`, which cancels what it held.
   cancelable(cancelable&&) noexcept = default;
   cancelable& operator=(cancelable&&) noexcept = default;
   [[gnu::always_inline]] ~cancelable() {
@@ -276,7 +283,7 @@ struct [[nodiscard]] HEED_API cancelable {
   cancelable(scope& s, std::source_location where) noexcept : ctx(head_of(&s), &s), cancel(&s, where) {}
   // What has a scope of its own follows it.
   static node_head* head_of(scope* s) noexcept { return reinterpret_cast<node_head*>(s + 1); }
-  // Gives up both handles where that is quick, and runs nothing foreign before; false: it has not.
+  // Gives up both handles where that is quick and runs nothing foreign; false: it has not.
   static bool leave(scope& s, std::source_location made) noexcept;
 };
 
