@@ -199,6 +199,28 @@ void made_while_parent_ends(bool by_value) {
   later.ctx.wait();  // the first second has passed
 }
 
+// A callback that was registered by somebody who is gone takes the context away from what leaves.
+void taken_while_left() {
+  fresh_process();
+  std::optional<cancelable> made(heed::with_timeout(background(), 1s));
+  cancelable& leaves = *made;
+  heed::context kept;
+  auto taking = [&] {
+    if (this_thread() == 1) kept = std::move(leaves.ctx);  // in the middle of leaving
+  };
+  std::optional<heed::cancel_callback<decltype(taking)&>> registered;
+  auto copy = made->ctx;
+  spawn([&] { made.reset(); });
+  spawn([&] {
+    registered.emplace(copy, taking);
+    copy = heed::context();
+  });
+  join();
+  check(!kept.cancel_possible() || kept.done(), "what was taken has ended");
+  kept = heed::context();
+  registered.reset();
+}
+
 // No thread to be had: the call says so, and nothing is left of it.
 void no_thread() {
   fresh_process();
@@ -313,6 +335,7 @@ std::vector<kernel> thread_kernels() {
       {"timekeeper.callback", fires_with_callback},
       {"timekeeper.parent_ends", parent_ends_while_it_fires},
       {"timekeeper.born_late", born_late},
+      {"timekeeper.taken_while_left", taken_while_left},
       {"timekeeper.made_below", [] { made_while_parent_ends(false); }},
       {"timekeeper.made_below_value", [] { made_while_parent_ends(true); }},
       {"executor.no_thread", no_thread},

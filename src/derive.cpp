@@ -206,7 +206,7 @@ template <class Node>
 }
 
 [[gnu::noinline]] static scope* born_done(cancel_node& n, cancel_node& above) {
-  hold(*n.parent);  // L2
+  hold(*n.parent);  // L2: it is not linked
   inherit(n, above);
   return &n;
 }

@@ -151,8 +151,8 @@ template <std::uint32_t handles, auto with_hold, auto otherwise, class Node>
 }
 
 [[gnu::noinline]] void release_deadline(deadline_node& n) noexcept {
-  // acquire: as in context::release().
-  if ((n.handles.load(std::memory_order_acquire) & node::number) != 1) return release_one_of_many(n);
+  // relaxed: only chooses.
+  if ((n.handles.load(std::memory_order_relaxed) & node::number) != 1) return release_one_of_many(n);
   static_cast<void>(free_uncommon<1, free_and_drop<deadline_node>, release_otherwise>(n));
 }
 [[gnu::noinline]] void release_uncommon(cancel_node& n) noexcept {
@@ -162,12 +162,12 @@ template <std::uint32_t handles, auto with_hold, auto otherwise, class Node>
   return free_uncommon<2, free_unless_last<cancel_node>, stay>(n);
 }
 [[gnu::noinline]] bool leave_deadline(deadline_node& n, std::source_location made) noexcept {
-  // relaxed: only chooses.
+  // relaxed, both: only chooses. Where something was hung there meanwhile, it runs, and its bit in the word keeps the node.
+  const bool both = (n.handles.load(std::memory_order_relaxed) & node::number) == 2;
   const std::uint64_t w = n.word.load(std::memory_order_relaxed);
   if ((w & word::verdict) == 0) {
     // A cancel() that runs nothing foreign: nothing hangs there, nor comes to, as both handles are ours; and no cause goes.
-    if ((n.handles.load(std::memory_order_acquire) & node::number) != 2 ||
-        (w & word::flags & ~word::uncommon) || n.is(node::own_cause) || n.is(node::own_scheduler))
+    if (!both || (w & word::flags & ~word::uncommon) || n.is(node::own_cause) || n.is(node::own_scheduler))
       return false;
     cancel_in_passing(n, made);
   }
