@@ -1,10 +1,11 @@
 // Who may end a context: cancel_func, which must, and canceler, which may.
 #include "support.hpp"
 
+#include <array>
+#include <cstddef>
 #include <functional>
 #include <latch>
 #include <memory>
-#include <optional>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -117,19 +118,20 @@ TEST(Cancelable, CallbacksMayUseWhatLeaves) {
 // The value above goes with it, and with the value what it lies in. (Looked at by AddressSanitizer.)
 TEST(Cancelable, MayLieInWhatGoesWithIt) {
   struct session {
-    std::optional<heed::cancelable> life;
+    alignas(heed::cancelable) std::array<std::byte, sizeof(heed::cancelable)> room;
   };
   static constexpr heed::key<std::shared_ptr<session>> session_key{"session"};
   for (const bool timed : {false, true}) {
     auto owner = std::make_shared<session>();
     const std::weak_ptr<session> seen = owner;
-    session* const raw = owner.get();
+    void* const room = owner->room.data();
+    heed::cancelable* life = nullptr;
     {
       const heed::context above = heed::with_value(heed::background(), session_key, std::move(owner));
-      raw->life.emplace(timed ? heed::with_timeout(above, 1h) : heed::with_cancel(above));
+      life = ::new (room) heed::cancelable(timed ? heed::with_timeout(above, 1h) : heed::with_cancel(above));
     }
     EXPECT_FALSE(seen.expired());
-    raw->life.reset();
+    std::destroy_at(life);
     EXPECT_TRUE(seen.expired());
   }
 }
