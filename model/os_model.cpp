@@ -130,10 +130,6 @@ unsigned cpu() noexcept {
 unsigned cpu_count() noexcept {
   return 2;
 }
-void* map_pages(std::size_t) noexcept {
-  return nullptr;  // there is no pool
-}
-void unmap_pages(void*, std::size_t) noexcept {}
 const void* this_thread() noexcept {
   return &model::identities[model::this_thread()];
 }

@@ -39,10 +39,6 @@ void divert_event(int fd) noexcept;
 void renew_event(int fd);
 void close_event(int fd) noexcept;
 
-// Whole pages, all zero, of which none is there before it is written to; null: none can be had.
-void* map_pages(std::size_t bytes) noexcept;
-void unmap_pages(void* pages, std::size_t bytes) noexcept;
-
 // Counts the forks between the first process and this one, modulo 2^16.
 std::uint32_t fork_generation() noexcept;
 // Has these called around every fork(), from now on.

@@ -4,7 +4,6 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -246,15 +245,6 @@ bool at_thread_exit(void (*last)()) noexcept {
 
 void exact_timers() noexcept {
   ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);  // nanoseconds; the default of 50 µs is for laptops
-}
-
-void* map_pages(std::size_t bytes) noexcept {
-  void* pages = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  return pages == MAP_FAILED ? nullptr : pages;
-}
-
-void unmap_pages(void* pages, std::size_t bytes) noexcept {
-  ::munmap(pages, bytes);  // it fails where a mapping is to be split and there are too many: then they stay
 }
 
 unsigned cpu() noexcept {

@@ -6,8 +6,7 @@
 //  P2  A slab is found from its blocks' addresses: at each multiple of a granule's size in it stands its address, and no
 //      block lies across one. So it need not be aligned. (An aligned one for each slab would be simpler. But operator
 //      new rounds what is aligned up to its alignment, malloc puts a header before, and the gaps up to the next
-//      one cost a fifth of all memory.) Large slabs are pages of their own: the header that malloc puts in front of one
-//      would have a page to itself.
+//      one cost a fifth of all memory.)
 //  P3  A slab is on its depot's ring exactly while there is something to take from it. One that is all free is freed,
 //      but for a few: so memory goes back, and who allocates and frees at an edge does not pay for a slab each time.
 //      A depot that has little memory keeps what threads spill in batches as they come, so that it is not sorted
@@ -50,7 +49,6 @@ struct alignas(16) granule_head {
 struct slab : granule_head {
   slab* next;
   slab* prev;
-  void* from;   // where its memory begins
   block* free;  // given back
   char* fresh;  // from here on nothing was ever taken; null: all was
   char* end;
@@ -105,7 +103,7 @@ bool exhausted(const slab& s) noexcept {
 }
 
 std::size_t bytes_of(const slab& s) noexcept {
-  return static_cast<std::size_t>(s.end - static_cast<const char*>(s.from));
+  return static_cast<std::size_t>(s.end - reinterpret_cast<const char*>(&s));
 }
 
 // Where the next block is, if `p` is the first that may be used before the next granule; null: there is no room.
@@ -152,12 +150,9 @@ block* take_some(depot& d, std::size_t size, std::uint16_t most, std::uint16_t& 
   return list;
 }
 
-// A slab that is small is aligned: it begins with its only granule. So is one that is pages; these may begin before it.
-bool is_small(std::size_t slab_bytes) noexcept {
+// A slab that is small is aligned: it begins with its only granule.
+bool is_aligned(std::size_t slab_bytes) noexcept {
   return slab_bytes < granule;
-}
-bool is_pages(std::size_t slab_bytes) noexcept {
-  return slab_bytes > middle_slab;
 }
 
 // Puts `s`, which has become all free, where such go. The lock is held.
@@ -195,9 +190,7 @@ void free_slabs(slab* list) noexcept {
   while (list) {
     slab* s = list;
     list = s->next;
-    if (is_pages(bytes_of(*s))) {
-      os::unmap_pages(s->from, bytes_of(*s));
-    } else if (is_small(bytes_of(*s))) {
+    if (is_aligned(bytes_of(*s))) {
       ::operator delete(static_cast<void*>(s), std::align_val_t(granule));
     } else {
       ::operator delete(static_cast<void*>(s));
@@ -226,22 +219,14 @@ slab* make_slab(std::size_t in_use, std::size_t block_size) {
     told_fork.store(true, std::memory_order_relaxed);
   }
   // Later ones are a small part of all, so that little is unused.
-  std::size_t bytes =
+  const std::size_t bytes =
       std::max(first_slab, std::min(2 * in_use, std::clamp(in_use / 16, middle_slab, last_slab)));
-  // Pages begin before an aligned one by a granule at most.
-  if (bytes >= middle_slab) bytes = (bytes + 2 * granule - 1) / granule * granule;
-  const bool pages = is_pages(bytes);
-  void* p = pages             ? os::map_pages(bytes)
-            : is_small(bytes) ? ::operator new(bytes, std::align_val_t(granule))
-                              : ::operator new(bytes);
-  if (!p) no_memory();
-  char* at = static_cast<char*>(p);
-  if (pages) at += (granule - reinterpret_cast<std::uintptr_t>(at) % granule) % granule;
-  auto* s = ::new (static_cast<void*>(at)) slab{};
+  const bool aligned = is_aligned(bytes);
+  void* p = aligned ? ::operator new(bytes, std::align_val_t(granule)) : ::operator new(bytes);
+  auto* s = ::new (p) slab{};
   s->of = s;
-  s->from = p;
   s->end = static_cast<char*>(p) + bytes;
-  s->fresh = block_at(*s, at + sizeof(slab), pages || is_small(bytes), block_size);
+  s->fresh = block_at(*s, static_cast<char*>(p) + sizeof(slab), aligned, block_size);
   return s;
 }
 

@@ -122,7 +122,7 @@ TEST(Cancelable, MayLieInWhatGoesWithIt) {
   };
   static constexpr heed::key<std::shared_ptr<session>> session_key{"session"};
   for (const bool timed : {false, true}) {
-    auto owner = std::make_shared<session>();
+    std::shared_ptr<session> owner(new session);  // apart from its counts, which `seen` keeps
     const std::weak_ptr<session> seen = owner;
     void* const room = owner->room.data();
     heed::cancelable* life = nullptr;

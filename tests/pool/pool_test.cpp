@@ -6,14 +6,12 @@
 
 #include <gtest/gtest.h>
 #include <pthread.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cerrno>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -31,7 +29,7 @@ std::atomic<long> slabs{0};                  // alive
 std::atomic<long> slab_bytes{0};             // in them
 std::atomic<long> slabs_made{0};             // ever
 thread_local bool in_pool = false;           // what is allocated now is a slab
-thread_local bool no_more = false;           // operator new and mmap() fail, for slabs
+thread_local bool no_more = false;           // operator new fails, for slabs
 thread_local void (*meanwhile)() = nullptr;  // called where a slab is made or freed
 
 // The pool's two, and operator new knows for whom it works.
@@ -63,17 +61,6 @@ void call_meanwhile() {
   in_pool = before;
 }
 
-void count_slab(std::size_t n) {
-  ++slabs;
-  ++slabs_made;
-  slab_bytes += static_cast<long>(n);
-}
-void count_gone(std::size_t n) {
-  call_meanwhile();
-  --slabs;
-  slab_bytes -= static_cast<long>(n);
-}
-
 void* get(std::size_t n, std::size_t align) {
   if (in_pool) {
     call_meanwhile();
@@ -84,14 +71,22 @@ void* get(std::size_t n, std::size_t align) {
   const auto least = reinterpret_cast<std::uintptr_t>(start) + sizeof(origin);
   const auto at = (least + align - 1) / align * align;
   ::new (reinterpret_cast<void*>(at - sizeof(origin))) origin{start, in_pool ? n : 0};
-  if (in_pool) count_slab(n);
+  if (in_pool) {
+    ++slabs;
+    ++slabs_made;
+    slab_bytes += static_cast<long>(n);
+  }
   return reinterpret_cast<void*>(at);
 }
 
 void put(void* p) noexcept {
   if (!p) return;
   const origin of = static_cast<origin*>(p)[-1];
-  if (of.slab_size > 0) count_gone(of.slab_size);
+  if (of.slab_size > 0) {
+    call_meanwhile();
+    --slabs;
+    slab_bytes -= static_cast<long>(of.slab_size);
+  }
   std::free(of.start);
 }
 
@@ -114,25 +109,6 @@ void operator delete(void* p, std::align_val_t) noexcept {
 }
 void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
   put(p);
-}
-
-// The linker has the pool's calls come here (--wrap): large slabs are pages of their own.
-extern "C" {
-void* __real_mmap(void* at, std::size_t n, int protection, int flags, int fd, off_t offset);   // NOLINT
-int __real_munmap(void* at, std::size_t n);                                                    // NOLINT
-void* __wrap_mmap(void* at, std::size_t n, int protection, int flags, int fd, off_t offset) {  // NOLINT
-  call_meanwhile();
-  if (no_more) {
-    errno = ENOMEM;
-    return MAP_FAILED;
-  }
-  count_slab(n);
-  return __real_mmap(at, n, protection, flags, fd, offset);
-}
-int __wrap_munmap(void* at, std::size_t n) {  // NOLINT
-  count_gone(n);
-  return __real_munmap(at, n);
-}
 }
 
 namespace {
