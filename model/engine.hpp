@@ -37,6 +37,7 @@ void futex_wake(const void* at, int how_many, std::uint32_t kinds);
 bool spawn_daemon(void (*body)());
 void system_call(
     const void* on);        // a step on an object of the operating system's, totally ordered with all others
+void barrier_everywhere();  // a step after which all threads know of all writes so far
 void look(const void* on);  // a step that orders nothing
 unsigned this_thread() noexcept;
 

@@ -353,6 +353,17 @@ void system_call(const void* on) {
   const strongly s(std::memory_order_seq_cst);
 }
 
+// Of the writes alone: for plain memory it orders nothing.
+void barrier_everywhere() {
+  if (!running) return;
+  count_step();
+  yield();
+  view& mine = views[current];
+  for (const view& v : views)
+    for (std::uint16_t i = 0; i < atomics; ++i) mine.seen[i] = std::max(mine.seen[i], v.seen[i]);
+  for (view& v : views) std::copy_n(mine.seen.begin(), atomics, v.seen.begin());
+}
+
 void look(const void* on) {
   if (running) step(on, 0);
 }

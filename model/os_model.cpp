@@ -77,6 +77,11 @@ void wake(const sync::atomic<std::uint32_t>& word, int how_many, std::uint32_t k
   model::futex_wake(&word, how_many, kinds);
 }
 
+bool barrier_everywhere() noexcept {
+  model::barrier_everywhere();
+  return true;
+}
+
 int make_event() {
   for (std::size_t i = 2; i < events.size(); ++i) {
     if (events[i].open) continue;

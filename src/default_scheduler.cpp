@@ -70,6 +70,7 @@ void process_scheduler::after_fork_in_parent() noexcept HEED_UNCHECKED {
 }
 void process_scheduler::after_fork_in_child() noexcept HEED_UNCHECKED {
   if (--handlers_under_way > 0) return;
+  futex::nobody_waits();
   auto& self = the_process_scheduler();
   helpers::after_fork_in_child(self.threads_);
   self.threads_.after_fork_in_child();

@@ -25,6 +25,10 @@ void wake_all(const sync::atomic<std::uint32_t>& word) noexcept;
 // Wakes so many of those who wait for one of these kinds.
 void wake(const sync::atomic<std::uint32_t>& word, int how_many, std::uint32_t kinds) noexcept;
 
+// Has every thread of the process pass a barrier: all that it did before, in the order of its program, comes before what this
+// thread does next, and what this thread did before comes before all that it does next. False: that cannot be had.
+bool barrier_everywhere() noexcept;
+
 // A descriptor for poll: not readable until signal_event(). Throws std::system_error.
 int make_event();
 // The one descriptor of the process that is never readable; never closed. Throws std::system_error. (The one that always is

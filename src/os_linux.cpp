@@ -2,6 +2,7 @@
 #include "os.hpp"
 
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -115,6 +116,17 @@ void wake_all(const sync::atomic<std::uint32_t>& word) noexcept {
 }
 void wake(const sync::atomic<std::uint32_t>& word, int how_many, std::uint32_t kinds) noexcept {
   futex(word, FUTEX_WAKE_BITSET, static_cast<std::uint32_t>(how_many), nullptr, kinds);
+}
+
+bool barrier_everywhere() noexcept {
+  const int kept = errno;
+  // A process has to say first that it will (membarrier(2)).
+  bool done = ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
+  if (!done && errno == EPERM)
+    done = ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0 &&
+           ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
+  errno = kept;
+  return done;
 }
 
 int make_event() {

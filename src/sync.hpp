@@ -1,4 +1,11 @@
 // The lock of the core: four bytes, never spins, may be destroyed right after the last unlock.
+//
+// Mostly nobody waits for it. So unlocking is a plain store, and who has to wait pays for that: it counts itself among the
+// waiting, has every thread of the process pass a barrier (membarrier(2)), and looks once more before it sleeps.
+//  S1  Who unlocks stores first, and then asks whether anybody waits. If it asks after that barrier, it sees the count, and wakes.
+//      If before, its store was before, too, and who waits finds the lock free. (Dekker's two flags, with the cost on one side.)
+//  S2  The lock may be gone after the store, so the count is not in it, but one of some that locks share by their address. Who
+//      finds a stranger's count wakes for no reason, at an address where nobody sleeps or one who looks again.
 #pragma once
 
 #include <heed/atomic.hpp>
@@ -6,42 +13,63 @@
 #include "annotations.hpp"
 #include "os.hpp"
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 
 namespace heed::inline v0 {
 
-// The lock as two functions on one word, 0 at first: also for public headers, which do not see this file.
+// The lock as functions on one word, 0 at first: also for public headers, which do not see this file.
 namespace futex {
 inline constexpr std::uint32_t held = 1;
-inline constexpr std::uint32_t contended = 2;  // held, and somebody may be asleep
 
-inline void lock(sync::atomic<std::uint32_t>& word) noexcept {
+// How many threads wait for locks, by address (S2). Lines of their own, which are only written where somebody waits.
+struct alignas(64) counts {
+  std::array<sync::atomic<std::uint32_t>, 64> at;
+};
+[[gnu::visibility("hidden")]] extern constinit counts waiting;
+inline sync::atomic<std::uint32_t>& waiting_for(const sync::atomic<std::uint32_t>& word) noexcept {
+  return waiting.at[reinterpret_cast<std::uintptr_t>(&word) / 64 % 64];
+}
+
+inline bool try_lock(sync::atomic<std::uint32_t>& word) noexcept {
   std::uint32_t free = 0;
   // acquire: sees what the last holder wrote.
-  if (word.compare_exchange_strong(free, held, std::memory_order_acquire, std::memory_order_relaxed)) return;
-  while (word.exchange(contended, std::memory_order_acquire) != 0) os::wait(word, contended);
+  return word.compare_exchange_strong(free, held, std::memory_order_acquire, std::memory_order_relaxed);
+}
+// The rest of lock(), where it is not free.
+void lock_held(sync::atomic<std::uint32_t>& word) noexcept;
+inline void lock(sync::atomic<std::uint32_t>& word) noexcept {
+  if (!try_lock(word)) [[unlikely]]
+    lock_held(word);
 }
 // True: somebody may be asleep, and is to be woken. From here on the lock may be gone.
 [[nodiscard]] inline bool unlock_only(sync::atomic<std::uint32_t>& word) noexcept {
+  const sync::atomic<std::uint32_t>& here = waiting_for(word);
   // release: the next holder sees what we wrote.
-  return word.exchange(0, std::memory_order_release) == contended;
+  word.store(0, std::memory_order_release);
+  asm volatile("" ::: "memory");  // S1: in this order, for the compiler
+  return here.load(std::memory_order_relaxed) != 0;  // relaxed: S1
 }
 inline void unlock(sync::atomic<std::uint32_t>& word) noexcept {
   if (unlock_only(word)) [[unlikely]]
     os::wake_one(word);  // uses the address only
 }
+// In a child that was just forked: who waited was left behind.
+void nobody_waits() noexcept;
 }  // namespace futex
 
 class HEED_LOCK futex_lock {
  public:
   constexpr futex_lock() noexcept = default;
+  static constexpr struct held_at_first {
+  } held{};
+  // Held already, by whoever finds out that it is.
+  constexpr explicit futex_lock(held_at_first) noexcept : state_(futex::held) {}
   // Unchecked, these: the word below is all that there is of the lock.
   void lock() noexcept HEED_ACQUIRES() HEED_UNCHECKED { futex::lock(state_); }
   bool try_lock() noexcept HEED_TRIES() HEED_UNCHECKED {
-    std::uint32_t free = 0;
-    // acquire: sees what the last holder wrote.
-    return state_.compare_exchange_strong(free, futex::held, std::memory_order_acquire,
-                                          std::memory_order_relaxed);
+    return futex::try_lock(state_);
   }
   // acquire: what all holders did so far.
   bool is_free() const noexcept { return state_.load(std::memory_order_acquire) == 0; }
