@@ -97,18 +97,14 @@ void tree::tell_abandoned(callback_base* list) noexcept {
 bool callback_base::enlist_anywhere(const context& ctx, bool locked) noexcept HEED_UNCHECKED {
   cancel_node& n = node_of(*tree::scope_of(ctx));
   if (locked) n.own.lock.unlock();
-  if (ctx.done()) return false;
   unsigned number = 0;
-  shard* s = try_lock_for_new(n, number);
-  if (!s) s = &lock_for_new(n, number);
-  const bool live = open(n);
-  if (live) {
-    owner_ = &n;
-    shard_ = static_cast<std::uint8_t>(number);
-    tree::push(*s, *this);
-  }
+  shard* const s = lock_for_new(n, number);
+  if (!s) return false;
+  owner_ = &n;
+  shard_ = static_cast<std::uint8_t>(number);
+  tree::push(*s, *this);
   s->lock.unlock();
-  return live;
+  return true;
 }
 
 // Until it is taken off the list, it keeps its owner by being there; afterwards by a hold (L1).
@@ -135,16 +131,25 @@ bool callback_base::unlist_anywhere() noexcept HEED_UNCHECKED {
 
 // The same in a few steps, where the node has one shard, that is free just now. All else is left to the two above, by jumps: so
 // these save no registers.
-inline bool callback_base::enlist_quickly(const context& ctx) noexcept HEED_UNCHECKED {
+bool callback_base::enlist(const context& ctx) noexcept HEED_UNCHECKED {
   const scope& within = *tree::scope_of(ctx);
   if (&within == &never_ending) [[unlikely]]
     return false;
   cancel_node& n = node_of(within);
-  // acquire: as in try_lock_for_new().
-  if (n.own.children.load(std::memory_order_acquire).has_table() || !n.own.lock.try_lock()) [[unlikely]]
-    return enlist_anywhere(ctx, false);
-  if (!is_shard_of(n.own, n) || !open(n)) [[unlikely]]
-    return enlist_anywhere(ctx, true);
+  std::uint64_t w = n.word.load(std::memory_order_relaxed);
+  if ((w & (word::hooks | word::verdict)) == 0) {
+    // H4. acquire: as in hook_first().
+    if (!n.word.compare_exchange_strong(w, w | word::hooks, std::memory_order_acquire,
+                                        std::memory_order_relaxed)) [[unlikely]]
+      return enlist_anywhere(ctx, false);
+  } else {
+    // acquire: as in try_lock_for_new().
+    if ((w & word::verdict) || n.own.children.load(std::memory_order_acquire).has_table() ||
+        !n.own.lock.try_lock()) [[unlikely]]
+      return enlist_anywhere(ctx, false);
+    if (!is_shard_of(n.own, n) || !is_open(n)) [[unlikely]]
+      return enlist_anywhere(ctx, true);
+  }
   owner_ = &n;
   shard_ = 0;
   tree::push(n.own, *this);
@@ -169,10 +174,6 @@ inline bool callback_base::unlist_quickly() noexcept HEED_UNCHECKED {
   if (s.lock.unlock_only()) [[unlikely]]
     return woken(s);
   return true;
-}
-
-bool callback_base::enlist(const context& ctx) noexcept {
-  return enlist_quickly(ctx);
 }
 
 bool callback_base::unlist() noexcept {

@@ -16,8 +16,8 @@
 // hangs on may be freed right then (L4).
 // So that no such root is missed, a node stays on its parent's list until it is settled, whoever drops it.
 // A merge has two parent scopes, so two walks may meet it. Those take turns, by a lock of their own: merge.cpp.
-// What is linked later meets a done parent: open() decides between the two by the parent's word, see there.
-// A node whose one shard is found without callbacks after its verdict gets none any more, as open() says no: the second phase
+// What is linked later meets a done parent: is_open() decides between the two by the parent's word, see there.
+// A node whose one shard is found without callbacks after its verdict gets none any more, as is_open() says no: the second phase
 // passes it by (`no_callbacks`). Not the root of a walk: while it is on a list, its `hung` is its parent's lock's.
 //
 // Nothing is allocated (I11) and nothing recurses (I7): a node that was taken off a list is linked into the walk
@@ -383,13 +383,17 @@ struct pin {
 // a pin, as it is not touched after its verdict. Not done: it is not such a node, or not any more; then nothing has
 // happened yet that another attempt would not find.
 enum class quick { won, lost, no };
+// What its word `w` says; won: it is such a node, and live.
+inline quick look(const cancel_node& n, std::uint64_t w) noexcept {
+  if ((w & word::verdict) && (w & word::closing) == 0) return quick::lost;
+  if ((w & word::flags & ~word::uncommon) != 0) return quick::no;
+  return n.what > kind::deadline || n.is(node::own_scheduler) ? quick::no : quick::won;
+}
 // Where there is no cause to write, nor one to be replaced.
 inline quick cancel_quickly(cancel_node& n, errc verdict, std::uint64_t from) noexcept {
   // acquire: as for cancel(), where it has ended already.
   std::uint64_t w = n.word.load(std::memory_order_acquire);
-  if ((w & word::verdict) && (w & word::closing) == 0) return quick::lost;
-  if ((w & word::flags & ~word::uncommon) != 0) return quick::no;
-  if (n.what > kind::deadline || n.is(node::own_scheduler) || n.is(node::own_cause)) return quick::no;
+  if (const quick so = look(n, w); so != quick::won) return so;
   // One step. A timer that is taken out before it is decided that this ends the node is not missed: if this does not, somebody
   // else has, or the other way does.
   disarm(n);
@@ -404,9 +408,7 @@ inline quick cancel_quickly(cancel_node& n, errc verdict, std::uint64_t from) no
 quick cancel_quickly(cancel_node& n, errc verdict, error& cause, std::uint64_t from) noexcept {
   // acquire: as above.
   std::uint64_t w = n.word.load(std::memory_order_acquire);
-  if ((w & word::verdict) && (w & word::closing) == 0) return quick::lost;
-  if ((w & word::flags & ~word::uncommon) != 0) return quick::no;
-  if (n.what > kind::deadline || n.is(node::own_scheduler)) return quick::no;
+  if (const quick so = look(n, w); so != quick::won) return so;
   const std::uint64_t after = static_cast<std::uint64_t>(verdict) | word::settled | from | word::uncommon;
   // acquire: as in claim.
   if (!n.word.compare_exchange_strong(w, w | word::claimed, std::memory_order_acquire,
@@ -464,6 +466,7 @@ bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location whe
 }
 
 bool cancel_without_cause(cancel_node& n, std::source_location where) noexcept {
+  if (n.is(node::own_cause)) return cancel_anyhow(n, where);
   const quick done = cancel_quickly(n, errc::canceled, word::at(where));
   return done == quick::no ? cancel_anyhow(n, where) : done == quick::won;
 }

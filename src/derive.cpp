@@ -139,19 +139,15 @@ scheduler& scheduler_of(const node* n) noexcept {
 }
 
 bool link(cancel_node& above, cancel_node& child, chunk*& spare) {
-  bool hung = false;
-  bool live = true;
-  while (live && !hung) {
-    unsigned number = 0;
+  unsigned number = 0;
+  while (shard* const s = lock_for_new(above, number)) {
     {
-      shard& s = lock_for_new(above, number);
-      const locked guard(s.lock, locked::already);
-      live = open(above);
-      hung = live && put(s, number, child, spare);
+      const locked guard(s->lock, locked::already);
+      if (put(*s, number, child, spare)) return true;
     }
-    if (live && !hung) spare = make_chunk();  // the allocator may be foreign (I5)
+    spare = make_chunk();  // the allocator may be foreign (I5)
   }
-  return hung;
+  return false;
 }
 
 context todo() noexcept {
@@ -211,18 +207,22 @@ template <class Node>
   return &n;
 }
 
-// Unchecked: the shard comes locked.
+// Unchecked, these three: a shard comes locked.
+template <below what, class Node>
+[[gnu::always_inline]] static inline scope* hung_and_unlocked(shard& s, Node& n) HEED_UNCHECKED {
+  if constexpr (what == below::value) hold(*n.parent);
+  if (s.lock.unlock_only()) [[unlikely]]
+    return linked_and_woken(n, s);
+  return &n;
+}
 template <below what, class Node>
 [[gnu::always_inline]] static inline scope* linked_in(cancel_node& above, shard* s, unsigned number,
                                                       Node& n) HEED_UNCHECKED {
   if (!s) [[unlikely]]
     return linked(n);
-  if (!open(above) || !put_where_room_is(*s, number, n)) [[unlikely]]
+  if (!is_open(above) || !put_where_room_is(*s, number, n)) [[unlikely]]
     return unlocked_and_linked(n, *s);
-  if constexpr (what == below::value) hold(*n.parent);
-  if (s->lock.unlock_only()) [[unlikely]]
-    return linked_and_woken(n, *s);
-  return &n;
+  return hung_and_unlocked<what>(*s, n);
 }
 
 // The scope has a table.
@@ -233,9 +233,18 @@ template <below what, class Node>
   return linked_in<what>(above, s, number, n);
 }
 
-// Hangs a new node on a scope that was live just now.
+// Hangs a new node on a scope that was live just now, when its word was `w`.
 template <below what, class Node>
-[[gnu::always_inline]] static inline scope* linked_quickly(cancel_node& above, Node& n) HEED_UNCHECKED {
+[[gnu::always_inline]] static inline scope* linked_quickly(cancel_node& above, std::uint64_t w,
+                                                           Node& n) HEED_UNCHECKED {
+  if ((w & word::hooks) == 0) {
+    // H4. acquire: as in hook_first().
+    if (!above.word.compare_exchange_strong(w, w | word::hooks, std::memory_order_acquire,
+                                            std::memory_order_relaxed)) [[unlikely]]
+      return linked(n);
+    put_first(above.own, n);
+    return hung_and_unlocked<what>(above.own, n);
+  }
   // acquire: the table's making.
   if (above.own.children.load(std::memory_order_acquire).has_table()) [[unlikely]]
     return linked_in_table<what>(above, n);
@@ -253,9 +262,10 @@ template <below what, class Node>
     return n;
   }
   // acquire: as in inherit().
-  if (above->word.load(std::memory_order_acquire) & word::verdict) [[unlikely]]
+  const std::uint64_t w = above->word.load(std::memory_order_acquire);
+  if (w & word::verdict) [[unlikely]]
     return born_done(*n, *above);
-  return linked_quickly<below::value>(*above, *n);
+  return linked_quickly<below::value>(*above, w, *n);
 }
 
 scope* derived::make(const context& parent, std::source_location where) {
@@ -272,12 +282,31 @@ scope* derived::make(const context& parent, std::source_location where) {
   auto& above = static_cast<cancel_node&>(*parent_node);
   auto* n = ::new (room) cancel_node(above);
   // acquire: as in inherit().
-  if (above.word.load(std::memory_order_acquire) & word::verdict) [[unlikely]]
+  const std::uint64_t w = above.word.load(std::memory_order_acquire);
+  if (w & word::verdict) [[unlikely]]
     return born_done(*n, above);
-  return linked_quickly<below::scope>(above, *n);
+  return linked_quickly<below::scope>(above, w, *n);
 }
 
 namespace {
+
+// A node that has a hold on its parent after all, where it does not come to be linked (L2).
+struct unlinked {
+  cancel_node* n;
+  ~unlinked() {
+    if (n && n->parent) hold(*n->parent);
+  }
+};
+
+// A deadline that says it is in a timer, and is not, where that throws.
+struct unarmed {
+  deadline_node* n;
+  ~unarmed() {
+    if (!n) return;
+    n->take_away(node::armed);
+    n->handles.fetch_and(~node::source, std::memory_order_relaxed);
+  }
+};
 
 // Whether the root has a scheduler of its own, by whose clock the deadlines below it go.
 bool brings_time(const context& parent) noexcept {
@@ -297,12 +326,7 @@ scope* with_timer(const context& parent, time_point when, time_point now, schedu
     n->give(node::own_cause);
   }
   n->word.store(word::uncommon | word::at(where), std::memory_order_relaxed);  // nobody else has it yet
-  struct unlinked {                                                            // L2, where arm() throws
-    cancel_node* n;
-    ~unlinked() {
-      if (n && n->parent) hold(*n->parent);
-    }
-  } pending{n};
+  unlinked pending{n};
   if (when <= now && !parent.done()) {
     // Before it is linked, so that nothing else can have ended it.
     n->word.store(static_cast<std::uint64_t>(errc::deadline_exceeded) | word::settled | word::uncommon |
@@ -316,14 +340,7 @@ scope* with_timer(const context& parent, time_point when, time_point now, schedu
     // relaxed, and no read-modify-write: nobody else counts on it yet.
     n->handles.store(n->handles.load(std::memory_order_relaxed) | node::source, std::memory_order_relaxed);
     n->give(node::armed);
-    struct undo {
-      deadline_node* n;
-      ~undo() {
-        if (!n) return;
-        n->take_away(node::armed);
-        n->handles.fetch_and(~node::source, std::memory_order_relaxed);
-      }
-    } failed{n};
+    unarmed failed{n};
     // May throw: `made` then takes the node away (I11).
     own ? on.arm(*n, when) : the_process_scheduler().time().arm(*n);
     failed.n = nullptr;
@@ -357,21 +374,14 @@ scope* derived::make_until(const context& parent, time_point when, error* cause,
 
 // Its timer is the first, or comes before all others.
 [[gnu::noinline]] static scope* armed_and_linked(deadline_node& n) {
-  struct undo {
-    deadline_node* n;
-    ~undo() {
-      if (!n) return;
-      n->take_away(node::armed);
-      n->handles.fetch_and(~node::source, std::memory_order_relaxed);
-      if (n->parent) hold(*n->parent);  // L2
-      const both_handles made(n);
-    }
-  } failed{&n};
+  both_handles made(&n);
+  unlinked pending{&n};
+  unarmed failed{&n};
   the_process_scheduler().time().arm(n);
   failed.n = nullptr;
-  if (scope_above(n.parent)) return linked(n);
-  if (n.parent) hold(*n.parent);  // L2
-  return &n;
+  pending.n = nullptr;
+  made.done();
+  return linked(n);
 }
 
 // As make(), in a few steps.
@@ -381,20 +391,20 @@ scope* derived::make_within(const context& parent, duration timeout, error* caus
   node* const parent_node = tree::of(parent);
   cancel_node* const above = node_of(tree::scope_of(parent));
   // acquire: as in make().
+  const std::uint64_t w = above ? above->word.load(std::memory_order_acquire) : 0;
   const bool usual =
       (!parent_node || ((parent_node->what == kind::cancel || parent_node->what == kind::value) &&
                         (parent_node->traits & (node::own_scheduler | node::own_memory)) == 0)) &&
-      (!above || ((above->traits & (node::timed | node::mixed)) == 0 &&
-                  (above->word.load(std::memory_order_acquire) & word::verdict) == 0)) &&
-      !cause && timeout > duration::zero() && timeout < longest && track::surely_off();
+      (w & word::verdict) == 0 && (!above || (above->traits & (node::timed | node::mixed)) == 0) && !cause &&
+      timeout > duration::zero() && timeout < longest && track::surely_off();
   void* const room = usual ? pool::take_quickly(sizeof(deadline_node)) : nullptr;
   if (!room) [[unlikely]]
     return make_within_anyhow(parent, timeout, cause, where);
   auto* n = ::new (room) deadline_node(parent_node, above, os::now() + timeout, where);
   if (!the_process_scheduler().time().try_arm(*n)) [[unlikely]]
     return armed_and_linked(*n);
-  if (above == parent_node) return above ? linked_quickly<below::scope>(*above, *n) : n;
-  if (above) return linked_quickly<below::value>(*above, *n);
+  if (above == parent_node) return above ? linked_quickly<below::scope>(*above, w, *n) : n;
+  if (above) return linked_quickly<below::value>(*above, w, *n);
   hold(*parent_node);  // L2
   return n;
 }

@@ -126,19 +126,33 @@ template <auto with_hold, auto otherwise, class Node>
   drop_plain(n);
 }
 
-// Of which the word alone does not tell: it is a deadline, or below a value, or has a cause or memory of its own; and the last
-// `handles` go. A deadline has ended: canceled before its time, as most are. The rest as above.
+// Whether nothing hangs on it just now; where that is not certain, no.
+bool is_bare(cancel_node& n) noexcept HEED_UNCHECKED {
+  if (!n.own.lock.try_lock()) return false;
+  const locked guard(n.own.lock, locked::already);
+  return n.own.empty();
+}
+
+// Of which the word alone does not tell: it is a deadline, or below a value, or has a cause or memory of its own, or something
+// was ever hung on it; and the last `handles` go. The rest as above. With one handle a deadline has ended, canceled before its
+// time, as most are; and so has what something was hung on.
 template <std::uint32_t handles, auto with_hold, auto otherwise, class Node>
 [[gnu::always_inline]] inline bool free_uncommon(Node& n) noexcept {
   // In this order, and acquire, as in context::release(). Whoever wrote a verdict has disarmed it before he let go of it.
   const bool last_handles = (n.handles.load(std::memory_order_acquire) & node::number) == handles;
   const std::uint64_t w = n.word.load(std::memory_order_acquire);
-  const bool last = last_handles && n.holds.load(std::memory_order_acquire) == 1;
-  constexpr bool is_deadline = std::same_as<Node, deadline_node>;
-  if (!last || (is_deadline && (w & word::verdict) == 0) ||
-      (w & word::flags & ~(plain_end | word::uncommon)) || n.cause || n.is(node::own_memory) ||
-      n.is(node::own_scheduler) || !track::surely_off())
+  const bool live = (w & word::verdict) == 0;
+  const bool hooked = (w & word::hooks) != 0;
+  if (!last_handles || (w & word::flags & ~(plain_end | word::hooks | word::uncommon)) || n.cause ||
+      n.is(node::own_memory) || n.is(node::own_scheduler) || !track::surely_off())
     return otherwise(n, nullptr);
+  if (live && handles == 1 && (hooked || std::same_as<Node, deadline_node>)) return otherwise(n, nullptr);
+  // Who ended it took off what hung there before he let go of it; and where it is live, nothing new comes, as all handles are
+  // ours. acquire: the table's making.
+  if (hooked && (n.own.children.load(std::memory_order_acquire).has_table() || (live && !is_bare(n))))
+    return otherwise(n, nullptr);
+  // After those: what leaves it, and goes on, has a hold (L2).
+  if (n.holds.load(std::memory_order_acquire) != 1) return otherwise(n, nullptr);
   if (!n.parent) return free_quickly(n);
   const bool on_list = (w & word::inherited) == 0;
   if (on_list && rides(n)) return free_hanging<with_hold, otherwise>(n);
@@ -161,15 +175,14 @@ template <std::uint32_t handles, auto with_hold, auto otherwise, class Node>
 [[gnu::noinline]] bool leave_uncommon(cancel_node& n) noexcept {
   return free_uncommon<2, free_unless_last<cancel_node>, stay>(n);
 }
-[[gnu::noinline]] bool leave_deadline(deadline_node& n, std::source_location made) noexcept {
-  // relaxed, both: only chooses. Where something was hung there meanwhile, it runs, and its bit in the word keeps the node.
-  const bool both = (n.handles.load(std::memory_order_relaxed) & node::number) == 2;
+[[gnu::noinline]] bool leave_deadline(deadline_node& n) noexcept {
+  // relaxed, both: only chooses.
   const std::uint64_t w = n.word.load(std::memory_order_relaxed);
   if ((w & word::verdict) == 0) {
-    // A cancel() that runs nothing foreign: nothing hangs there, nor comes to, as both handles are ours; and no cause goes.
-    if (!both || (w & word::flags & ~word::uncommon) || n.is(node::own_cause) || n.is(node::own_scheduler))
+    if ((n.handles.load(std::memory_order_relaxed) & node::number) != 2 || n.is(node::own_cause) ||
+        n.is(node::own_scheduler))
       return false;
-    cancel_in_passing(n, made);
+    disarm(n);  // nobody can see whether it was canceled first
   }
   return free_uncommon<2, free_unless_last<deadline_node>, stay>(n);
 }
@@ -177,16 +190,16 @@ template <std::uint32_t handles, auto with_hold, auto otherwise, class Node>
 }  // namespace
 
 // Nothing foreign runs in here: neither callbacks, in which one of the handles may be moved away, nor the end of a value, with which the
-// object that holds them may go. Where it says no, both are still there; the node may have been canceled, or be off its list, as
+// object that holds them may go. Where it says no, both are still there; the node may be out of its timer, or off its list, as
 // its cancel_func, which leaves next, does it anyway.
-bool cancelable::leave(scope& s, std::source_location made) noexcept {
+bool cancelable::leave(scope& s) noexcept {
   cancel_node& n = node_of(s);
   // In this order, and acquire, as in context::release(); with two handles instead of one.
   const std::uint32_t handles = n.handles.load(std::memory_order_acquire);
   const std::uint64_t w = n.word.load(std::memory_order_acquire);
   if ((handles & node::number) != 2 || (w & word::flags & ~plain_end) != 0 ||
       n.holds.load(std::memory_order_acquire) != 1) [[unlikely]] {
-    if (n.what == kind::deadline) return leave_deadline(static_cast<deadline_node&>(n), made);
+    if (n.what == kind::deadline) return leave_deadline(static_cast<deadline_node&>(n));
     return n.what == kind::cancel && leave_uncommon(n);
   }
   if (!n.parent) [[likely]]
@@ -213,7 +226,8 @@ void context::release(node_head* head) noexcept {
       return static_cast<void>(release_hanging(n));
     }
     if ((w & word::flags & ~word::uncommon) == word::hooks) return release_hooked(n, handles);
-    return (w & word::flags & ~(plain_end | word::uncommon)) ? release_handle(&n) : release_uncommon(n);
+    return (w & word::flags & ~(plain_end | word::hooks | word::uncommon)) ? release_handle(&n)
+                                                                           : release_uncommon(n);
   }
   if (any->what == kind::deadline) return release_deadline(static_cast<deadline_node&>(*any));
   if (any->is(node::plain)) return release_plain(*any);

@@ -239,6 +239,8 @@ bool leave(cancel_node& n, fate f) noexcept {
   if (!above) return true;
   // acquire: the walk that wrote `inherited` is through with it (L4).
   if (n.what < kind::merge && (n.word.load(std::memory_order_acquire) & word::inherited)) return true;
+  // H4: never linked, and nor was anything else. relaxed: what was has set it, or come after it.
+  if ((above->word.load(std::memory_order_relaxed) & word::hooks) == 0) return true;
   bool owes = true;
   chunk* emptied = nullptr;
   {

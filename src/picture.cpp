@@ -17,6 +17,7 @@ parent_list parents_of(const node& n) noexcept {
 
 tree::tally tree::count_callbacks(cancel_node& n) noexcept {
   tally sum;
+  if ((n.word.load(std::memory_order_acquire) & word::hooks) == 0) return sum;  // H4
   for (unsigned number = 0; number < shard_count(n); ++number) {
     shard& s = lock_shard(n, number);
     const locked guard(s.lock, locked::already);
@@ -79,13 +80,12 @@ class children {
     kept_.room(sizes::children_copied);
     std::array<cancel_node*, sizes::children_copied> fresh{};
     std::size_t n = 0;
+    if ((of_.word.load(std::memory_order_acquire) & word::hooks) == 0) return false;  // H4
     {
       shard& s = lock_shard(of_, number_);
       const locked guard(s.lock, locked::already);
-      // The list is whole while the word has `hooks` and no verdict: the walk that ends the context then takes this
-      // lock after its verdict. Without `hooks` there is no list, and that walk takes no lock.
-      const std::uint64_t w = of_.word.load(std::memory_order_acquire);
-      if ((w & (word::verdict | word::hooks)) != word::hooks) return false;
+      // The list is whole while there is no verdict: the walk that ends the context takes this lock after it.
+      if (!is_open(of_)) return false;
       if (!go_on(s)) {
         last_ = nullptr;
         beginnings_ = 0;

@@ -40,9 +40,9 @@ void split(cancel_node& n) noexcept HEED_UNCHECKED {
   shard_table* fresh = make_table();
   if (!fresh) return;
   {
-    const locked guard(n.own.lock);
-    // Its bit also tells that there may be a table to free.
-    if (!table_of(n) && open(n)) {
+    lock_own(n);  // `hooks` also tells that there may be a table to free
+    const locked guard(n.own.lock, locked::already);
+    if (!table_of(n) && is_open(n)) {
       shard& first = fresh->at()[0].s;
       first.callbacks = std::exchange(n.own.callbacks, nullptr);
       first.orphan = std::exchange(n.own.orphan, false);
@@ -112,9 +112,12 @@ cancel_node* newest_in(const shard& s) noexcept {
   return newest ? newest->at[newest->count - 1] : now.single();
 }
 
-bool wants_chunk(cancel_node& n) noexcept {
+bool wants_chunk(cancel_node& n) noexcept HEED_UNCHECKED {
+  if ((n.word.load(std::memory_order_acquire) & word::hooks) == 0) return false;
   unsigned number = 0;
-  shard& s = lock_for_new(n, number);
+  shard* const locked_one = lock_for_new(n, number);
+  if (!locked_one) return false;
+  shard& s = *locked_one;
   const locked guard(s.lock, locked::already);
   const children_of_shard now = s.children.load(std::memory_order_relaxed);
   const chunk* newest = now.chunks();

@@ -8,6 +8,8 @@
 //      Number 0 is the node's own until it is split, and afterwards the first of the table.
 //  H2  A node is split once, under the lock of its own shard, while it has no verdict, and with the bit `hooks` set before: the
 //      walk that ends it, which takes that lock after the verdict, finds the table or no table for good.
+//  H4  Its own shard is locked from birth. Whoever sets `hooks`, as the first that has something to hang there, has that lock
+//      by this; and who finds `hooks` unset has nothing to look for there, and leaves the lock alone.
 //  H3  Children lie in chunks, without holes: who leaves is replaced by the newest. A single one needs no chunk.
 #pragma once
 
@@ -64,6 +66,8 @@ class children_of_shard {
 };
 
 struct shard {
+  constexpr shard() noexcept = default;
+  explicit constexpr shard(futex_lock::held_at_first held) noexcept : lock(held) {}
   callback_base* callbacks HEED_GUARDED_BY(lock) = nullptr;  // circular
   futex_lock lock;                            // guards all in here, and the places of what hangs here
   bool orphan HEED_GUARDED_BY(lock) = false;  // what hangs here has a hold on the node: L1
@@ -90,12 +94,14 @@ struct shard_table {
 // The shard with this number, not locked: who has locked it has to see that it still is_shard_of().
 shard& shard_of(cancel_node& n, unsigned number) noexcept;
 bool is_shard_of(const shard& s, const cancel_node& n) noexcept;
-// Unchecked where they are defined, these four: which lock they return with, only who calls them can tell.
-// Locks the shard with this number, which something hangs on or may.
+// Unchecked where they are defined, these five: which lock they return with, only who calls them can tell.
+// Locks the shard with this number, which something hangs on or may: `hooks` is there.
 shard& lock_shard(cancel_node& n, unsigned number) noexcept;
-// Locks the shard that something new is to hang on; its number. May split the node.
-shard& lock_for_new(cancel_node& n, unsigned& number) noexcept;
-// The rare halves of the two above.
+// Locks the shard that something new is to hang on; its number. May split the node. Null: it is done.
+shard* lock_for_new(cancel_node& n, unsigned& number) noexcept;
+// Locks the node's own shard, whatever hangs there or elsewhere.
+void lock_own(cancel_node& n) noexcept;
+// The rare halves.
 shard& lock_shard_of_table(cancel_node& n, unsigned number) noexcept;
 shard& lock_contended(cancel_node& n, unsigned& number) noexcept;
 // The one that a child hangs on, or hung on last.

@@ -48,7 +48,7 @@ inline void lock(sync::atomic<std::uint32_t>& word) noexcept {
   const sync::atomic<std::uint32_t>& here = waiting_for(word);
   // release: the next holder sees what we wrote.
   word.store(0, std::memory_order_release);
-  asm volatile("" ::: "memory");  // S1: in this order, for the compiler
+  asm volatile("" ::: "memory");                     // S1: in this order, for the compiler
   return here.load(std::memory_order_relaxed) != 0;  // relaxed: S1
 }
 inline void unlock(sync::atomic<std::uint32_t>& word) noexcept {
@@ -68,9 +68,7 @@ class HEED_LOCK futex_lock {
   constexpr explicit futex_lock(held_at_first) noexcept : state_(futex::held) {}
   // Unchecked, these: the word below is all that there is of the lock.
   void lock() noexcept HEED_ACQUIRES() HEED_UNCHECKED { futex::lock(state_); }
-  bool try_lock() noexcept HEED_TRIES() HEED_UNCHECKED {
-    return futex::try_lock(state_);
-  }
+  bool try_lock() noexcept HEED_TRIES() HEED_UNCHECKED { return futex::try_lock(state_); }
   // acquire: what all holders did so far.
   bool is_free() const noexcept { return state_.load(std::memory_order_acquire) == 0; }
   void unlock() noexcept HEED_RELEASES() HEED_UNCHECKED { futex::unlock(state_); }

@@ -168,7 +168,7 @@ struct cancel_node : scope, node {
     cancel_node** slot;  // while it hangs in a chunk: where
     cancel_node* next;   // afterwards the owner of a walk links it
   };
-  shard own;
+  shard own{futex_lock::held};  // H4
 };
 static_assert(sizeof(cancel_node) == 80);
 
@@ -320,14 +320,11 @@ inline cancel_node* scope_above(const node* parent) noexcept {
   return parent->what == kind::value ? scope_of_value(*parent) : nullptr;
 }
 scheduler& scheduler_of(const node* n) noexcept;
-// Makes sure that a cancel of `n` will visit its lists; false: too late, it is done. The lock of one of its shards is held.
-// Either our bit comes first, then the one who publishes the verdict sees it and
-// visits all shards after us; or the verdict does, and then we see it. With the bit there already the lock orders the
-// two: a walk takes it after it has published.
-inline bool open(cancel_node& n) noexcept {
-  std::uint64_t w = n.word.load(std::memory_order_acquire);
-  if ((w & (word::verdict | word::hooks)) == 0) w = word::raise(n, word::hooks);
-  return (w & word::verdict) == 0;
+// Whether what is hung on `n` will be found by the one who ends it. The lock of one of its shards is held, and `hooks` is there.
+// Whoever publishes a verdict takes these locks after it: then he finds what was hung there before; or we, coming later, see
+// the verdict. (With the first, which sets `hooks`, the word itself orders the two: H4.)
+inline bool is_open(const cancel_node& n) noexcept {
+  return (n.word.load(std::memory_order_acquire) & word::verdict) == 0;
 }
 // Puts a new child on its parent scope's list, where walks find it; false: too late, the scope is done. Throws
 // std::bad_alloc. Uses `spare`, if it is needed, before it allocates.
@@ -387,15 +384,7 @@ inline shard& lock_shard(cancel_node& n, unsigned number) noexcept HEED_UNCHECKE
   }
   return lock_shard_of_table(n, number);
 }
-inline shard& lock_for_new(cancel_node& n, unsigned& number) noexcept HEED_UNCHECKED {
-  number = 0;
-  if (!n.own.children.load(std::memory_order_acquire).table() && n.own.lock.try_lock()) {
-    if (!n.own.children.load(std::memory_order_relaxed).has_table()) return n.own;
-    n.own.lock.unlock();
-  }
-  return lock_contended(n, number);
-}
-// The same, if it is free just now; else null.
+// The shard that something new is to hang on, where that is free just now; else null.
 inline shard* try_lock_for_new(cancel_node& n, unsigned& number) noexcept HEED_UNCHECKED {
   number = 0;
   shard* s = &n.own;
@@ -409,10 +398,40 @@ inline shard* try_lock_for_new(cancel_node& n, unsigned& number) noexcept HEED_U
   s->lock.unlock();
   return nullptr;
 }
+// Sets `hooks`, unless it is there or `unless` is: true, and the own shard's lock is held (H4). `w`: its word.
+inline bool hook_first(cancel_node& n, std::uint64_t& w, std::uint64_t unless = word::verdict) noexcept {
+  while ((w & (word::hooks | unless)) == 0) {
+    // acquire: what came before a verdict.
+    if (n.word.compare_exchange_weak(w, w | word::hooks, std::memory_order_acquire,
+                                     std::memory_order_acquire))
+      return true;
+  }
+  return false;
+}
+inline void lock_own(cancel_node& n) noexcept HEED_UNCHECKED {
+  std::uint64_t w = n.word.load(std::memory_order_relaxed);
+  if (!hook_first(n, w, 0)) n.own.lock.lock();
+}
+inline shard* lock_for_new(cancel_node& n, unsigned& number) noexcept HEED_UNCHECKED {
+  number = 0;
+  std::uint64_t w = n.word.load(std::memory_order_acquire);
+  if (hook_first(n, w)) return &n.own;
+  if (w & word::verdict) return nullptr;
+  shard* s = try_lock_for_new(n, number);
+  if (!s) s = &lock_contended(n, number);
+  if (is_open(n)) return s;
+  s->lock.unlock();
+  return nullptr;
+}
 inline std::uint8_t number_of(const cancel_node& c) noexcept {
   return c.hung.load(std::memory_order_relaxed) & node::shard_number;
 }
 
+// The first of all, in a node's own shard.
+inline void put_first(shard& s, cancel_node& c) noexcept HEED_REQUIRES(s.lock) {
+  s.children.store(children_of_shard::of_single(&c), std::memory_order_relaxed);
+  c.hung.store(node::on_list, std::memory_order_relaxed);
+}
 inline bool put_where_room_is(shard& s, unsigned number, cancel_node& c) noexcept {
   const children_of_shard now = s.children.load(std::memory_order_relaxed);
   if (now.nothing()) {

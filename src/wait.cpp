@@ -98,7 +98,8 @@ int context::done_fd() const {
   }
   const int fresh =
       (w & word::has_fd) ? -1 : os::make_event();  // may throw: before anything has changed (I11)
-  const locked guard(n->own.lock);                 // between those who make it
+  lock_own(*n);
+  const locked guard(n->own.lock, locked::already);  // between those who make it
   std::uint64_t now = n->word.load(std::memory_order_acquire);
   if ((now & word::has_fd) == 0) {
     n->fd = fresh;

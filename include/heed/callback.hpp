@@ -45,7 +45,6 @@ class HEED_API callback_base {
   // The same as enlist() and unlist(), whatever there is to see to. `locked`: the lock of the context's own shard is held.
   bool enlist_anywhere(const context& ctx, bool locked) noexcept;
   bool unlist_anywhere() noexcept;
-  bool enlist_quickly(const context& ctx) noexcept;
   callback_base* next_ = nullptr;  // circular; null when on no list; guarded by the owner's lock
   callback_base* prev_ = nullptr;
   cancel_node* owner_ = nullptr;  // the context, whose memory it keeps

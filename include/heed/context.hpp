@@ -271,7 +271,7 @@ struct [[nodiscard]] HEED_API cancelable {
   cancelable(cancelable&&) noexcept = default;
   cancelable& operator=(cancelable&&) noexcept = default;
   [[gnu::always_inline]] ~cancelable() {
-    if (!cancel.scope_ || ctx.node_ != head_of(cancel.scope_) || !leave(*cancel.scope_, cancel.made_)) return;
+    if (!cancel.scope_ || ctx.node_ != head_of(cancel.scope_) || !leave(*cancel.scope_)) return;
     cancel.scope_ = nullptr;
     ctx.node_ = nullptr;
   }
@@ -284,7 +284,7 @@ struct [[nodiscard]] HEED_API cancelable {
   // What has a scope of its own follows it.
   static node_head* head_of(scope* s) noexcept { return reinterpret_cast<node_head*>(s + 1); }
   // Gives up both handles where that is quick and runs nothing foreign; false: it has not.
-  static bool leave(scope& s, std::source_location made) noexcept;
+  static bool leave(scope& s) noexcept;
 };
 
 /// How with_cancel(), with_deadline(), with_timeout() and with_value() make a child. Use those.

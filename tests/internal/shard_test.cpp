@@ -26,6 +26,7 @@ heed::cancel_node& node_of(const heed::context& ctx) {
 std::multiset<heed::cancel_node*> children_of(const heed::context& ctx) {
   heed::cancel_node& n = node_of(ctx);
   std::multiset<heed::cancel_node*> all;
+  if ((n.word.load() & heed::word::hooks) == 0) return all;
   for (unsigned i = 0; i < heed::shard_count(n); ++i) {
     heed::shard& s = heed::lock_shard(n, i);
     const heed::locked guard(s.lock, heed::locked::already);
@@ -47,7 +48,7 @@ std::multiset<heed::cancel_node*> children_of(const heed::context& ctx) {
 // Has a second thread find the context's lock taken, and so split it. False: on one CPU nothing is ever split.
 bool split(const heed::context& ctx) {
   heed::cancel_node& n = node_of(ctx);
-  n.own.lock.lock();
+  heed::lock_own(n);
   std::atomic<bool> started{false};
   std::thread other([&] {
     started = true;

@@ -23,6 +23,7 @@ heed::cancel_node& node_of(const heed::context& ctx) {
 int children_of(const heed::context& ctx) {
   heed::cancel_node& n = node_of(ctx);
   int count = 0;
+  if ((n.word.load() & heed::word::hooks) == 0) return count;
   for (unsigned i = 0; i < heed::shard_count(n); ++i) {
     heed::shard& s = heed::lock_shard(n, i);
     const heed::locked guard(s.lock, heed::locked::already);
