@@ -383,20 +383,65 @@ struct pin {
 // a pin, as it is not touched after its verdict. Not done: it is not such a node, or not any more; then nothing has
 // happened yet that another attempt would not find.
 enum class quick { won, lost, no };
-// What its word `w` says; won: it is such a node, and live.
-inline quick look(const cancel_node& n, std::uint64_t w) noexcept {
+// What its word `w` says; won: it is such a node, and live, and may have one of the bits `besides`.
+inline quick look(const cancel_node& n, std::uint64_t w, std::uint64_t besides = 0) noexcept {
   if ((w & word::verdict) && (w & word::closing) == 0) return quick::lost;
-  if ((w & word::flags & ~word::uncommon) != 0) return quick::no;
+  if ((w & word::flags & ~(besides | word::uncommon)) != 0) return quick::no;
   return n.what > kind::deadline || n.is(node::own_scheduler) ? quick::no : quick::won;
+}
+// Something was hung on it, but now there is one child at most, of which the word tells nothing. Its lock is what keeps it: who
+// gives up its last handle waits for that.
+quick cancel_hooked(cancel_node& n, errc verdict, std::uint64_t from, std::uint64_t w) noexcept {
+  // H2. acquire: the table's making.
+  if (n.own.children.load(std::memory_order_acquire).has_table() || !n.own.lock.try_lock()) return quick::no;
+  cancel_node* c = nullptr;
+  bool sleepers = false;
+  {
+    shard& s = n.own;
+    const locked guard(s.lock, locked::already);
+    const children_of_shard now = s.children.load(std::memory_order_relaxed);
+    c = now.single();
+    if (s.callbacks || s.orphan || (!c && !now.nothing())) return quick::no;
+    if (c && (c->what == kind::tether || c->word.load(std::memory_order_relaxed) != 0)) return quick::no;
+    const std::uint64_t ended =
+        static_cast<std::uint64_t>(verdict) | from | (w & (word::hooks | word::uncommon));
+    // release: I4.
+    if (!n.word.compare_exchange_strong(w, c ? ended : ended | word::settled, std::memory_order_release,
+                                        std::memory_order_relaxed))
+      return quick::no;
+    if (!c) return quick::won;
+    n.holds.fetch_add(1, std::memory_order_relaxed);  // L2: before it can be seen to have left
+    std::uint64_t nothing = 0;
+    // release: as in turn_one(). L4: the last touch.
+    if (c->word.compare_exchange_strong(
+            nothing, static_cast<std::uint64_t>(verdict) | word::inherited | word::pointing(&n),
+            std::memory_order_release, std::memory_order_relaxed)) {
+      s.children.store({}, std::memory_order_relaxed);
+      c = nullptr;
+      // release: as in settle().
+      sleepers = (n.word.fetch_or(word::settled, std::memory_order_release) & word::waiters) != 0;
+    }
+  }
+  if (sleepers) word::wake_settled(n);  // the address only
+  if (!c) return quick::won;
+  // Something has come to hang on the child, or it is being ended. The hold that it would have is our pin.
+  {
+    emptied_chunks emptied;
+    settle(n, emptied);
+  }
+  finish(n);
+  drop(&n);
+  return quick::won;
 }
 // Where there is no cause to write, nor one to be replaced.
 inline quick cancel_quickly(cancel_node& n, errc verdict, std::uint64_t from) noexcept {
   // acquire: as for cancel(), where it has ended already.
   std::uint64_t w = n.word.load(std::memory_order_acquire);
-  if (const quick so = look(n, w); so != quick::won) return so;
+  if (const quick so = look(n, w, word::hooks); so != quick::won) return so;
   // One step. A timer that is taken out before it is decided that this ends the node is not missed: if this does not, somebody
   // else has, or the other way does.
   disarm(n);
+  if (w & word::hooks) return cancel_hooked(n, verdict, from, w);
   // release: I4. The last touch.
   return n.word.compare_exchange_strong(
              w, static_cast<std::uint64_t>(verdict) | word::settled | from | (w & word::uncommon),

@@ -147,9 +147,10 @@ template <std::uint32_t handles, auto with_hold, auto otherwise, class Node>
       n.is(node::own_memory) || n.is(node::own_scheduler) || !track::surely_off())
     return otherwise(n, nullptr);
   if (live && handles == 1 && (hooked || std::same_as<Node, deadline_node>)) return otherwise(n, nullptr);
-  // Who ended it took off what hung there before he let go of it; and where it is live, nothing new comes, as all handles are
-  // ours. acquire: the table's making.
-  if (hooked && (n.own.children.load(std::memory_order_acquire).has_table() || (live && !is_bare(n))))
+  // Who ended it took off what hung there before he let go of it, and of its lock; and where it is live, nothing new comes, as
+  // all handles are ours. acquire: the table's making.
+  if (hooked && (n.own.children.load(std::memory_order_acquire).has_table() ||
+                 !(live ? is_bare(n) : n.own.lock.is_free())))
     return otherwise(n, nullptr);
   // After those: what leaves it, and goes on, has a hold (L2).
   if (n.holds.load(std::memory_order_acquire) != 1) return otherwise(n, nullptr);

@@ -292,14 +292,15 @@ void after_last_handle(node& n, std::uint32_t before) noexcept {
 }
 
 // Whether a node with one handle is the caller's alone, as far as handles go: nobody can make more, and nothing hangs there,
-// so that it could be abandoned or become an orphan. One that has ended and lives on without handles is none: it has to
-// leave its parent (I3).
+// so that it could be abandoned or become an orphan. One that has ended by itself and lives on without handles is none: it has
+// to leave its parent (I3); what its parent ended has left (L4).
 static bool is_plain(const node& n) noexcept {
   if (n.what < kind::cancel) return true;
   if (n.what >= kind::custom) return false;
   // relaxed: to hang something there takes a handle; and what ends while its last handle goes has a live parent's walk.
   const std::uint64_t w = static_cast<const cancel_node&>(n).word.load(std::memory_order_relaxed);
-  return (w & word::hooks) == 0 && ((w & word::verdict) == 0 || n.holds.load(std::memory_order_relaxed) == 1);
+  return (w & word::hooks) == 0 &&
+         ((w & word::verdict) == 0 || (w & word::inherited) || n.holds.load(std::memory_order_relaxed) == 1);
 }
 
 void release_only_handle(node& n) noexcept {

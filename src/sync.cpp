@@ -9,9 +9,8 @@ constinit counts waiting{};
 void lock_held(sync::atomic<std::uint32_t>& word) noexcept {
   using namespace std::chrono_literals;
   sync::atomic<std::uint32_t>& here = waiting_for(word);
-  here.fetch_add(
-      1,
-      std::memory_order_relaxed);  // relaxed, here and below: the barrier orders it, and nothing hangs on it
+  // relaxed, both: the barrier orders the one, and nothing hangs on the other.
+  here.fetch_add(1, std::memory_order_relaxed);
   const bool sees_all = os::barrier_everywhere();
   // Where there is no such barrier, who unlocks may miss us: then we look again soon.
   while (!try_lock(word)) os::wait_until(word, held, sees_all ? time_point::max() : os::now() + 1ms);
