@@ -8,9 +8,9 @@
 //      Number 0 is the node's own until it is split, and afterwards the first of the table.
 //  H2  A node is split once, under the lock of its own shard, while it has no verdict, and with the bit `hooks` set before: the
 //      walk that ends it, which takes that lock after the verdict, finds the table or no table for good.
+//  H3  Children lie in chunks, without holes: who leaves is replaced by the newest. A single one needs no chunk.
 //  H4  Its own shard is locked from birth. Whoever sets `hooks`, as the first that has something to hang there, has that lock
 //      by this; and who finds `hooks` unset has nothing to look for there, and leaves the lock alone.
-//  H3  Children lie in chunks, without holes: who leaves is replaced by the newest. A single one needs no chunk.
 #pragma once
 
 #include <heed/atomic.hpp>
@@ -37,7 +37,7 @@ struct chunk {
 };
 
 // Where the children of a shard are: nowhere, in one place, or in chunks, the newest first. In the node's own shard
-// it may also be the table; or, once the node is done, what its walk has found (cancel.cpp).
+// it may also be the table; or, once the node is done, what its walk has found (walk.cpp).
 class children_of_shard {
  public:
   cancel_node* single() const noexcept { return at<cancel_node>(is_single); }

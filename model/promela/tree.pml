@@ -75,7 +75,7 @@ proctype canceler(byte n) {
 
 proctype attacher() {
   bool late, gone;
-  atomic { /* link(): open() under the lock of 2 */
+  atomic { /* link(): is_open() under the lock of 2 */
 #ifdef MUTANT_OPEN_BLIND
     late = false;
 #else
