@@ -198,6 +198,25 @@ void values_share_a_scope() {
   join();
 }
 
+// A value that is moved into its child, while another thread gives up a handle on it, or a child of it.
+void value_moved() {
+  auto made = std::make_unique<cancelable>(with_cancel(background()));
+  context one = heed::with_value(made->ctx, number, 1);
+  context copy = one;
+  context sibling = heed::with_value(one, number, 3);
+  spawn([&] { made.reset(); });
+  spawn([v = std::move(copy), w = std::move(sibling)]() mutable {
+    v = context();
+    w = context();
+  });
+  spawn([v = std::move(one)]() mutable {
+    v = heed::with_value(std::move(v), number, 2);
+    check(*v.value(number) == 2, "the nearest");
+    v = context();
+  });
+  join();
+}
+
 // A value that is its bytes, and whose handles two threads have.
 void value_handles_dropped() {
   context one = heed::with_value(background(), number, 1);
@@ -333,6 +352,7 @@ std::vector<kernel> life_kernels() {
       {"life.canceled_child_leaves", canceled_child_leaves},
       {"life.values", values_dropped},
       {"life.values_share_a_scope", values_share_a_scope},
+      {"life.value_moved", value_moved},
       {"life.value_handles", value_handles_dropped},
       {"life.children_of_values", children_of_values},
       {"life.orphan_below_value", orphan_below_value},

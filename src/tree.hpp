@@ -97,9 +97,10 @@ struct node : node_head {
 
   // Starts with these handles, and their one hold. What has no word holds its parent; a cancelable node gets to
   // that when it is linked (L2). The last is for node_head.
-  // `inherits`: which traits it has from its parent. `words`: it is plain, and its block has so many; 0: it is not.
+  // `inherits`: which traits it has from its parent. `words`: it is plain, and its block has so many; 0: it is not. `given`: its
+  // hold on its parent is one that there was.
   node(kind k, node* above, std::uint32_t handle_count, std::uint64_t lookup_word,
-       int inherits = own_scheduler | own_memory, std::uint8_t words = 0) noexcept;
+       int inherits = own_scheduler | own_memory, std::uint8_t words = 0, bool given = false) noexcept;
   node(const node&) = delete;
   node& operator=(const node&) = delete;
 
@@ -293,12 +294,12 @@ inline void deallocate(void* block, bool own, std::size_t size, std::size_t extr
 }
 
 inline node::node(kind k, node* above, std::uint32_t handle_count, std::uint64_t lookup_word, int inherits,
-                  std::uint8_t words) noexcept
+                  std::uint8_t words, bool given) noexcept
     : node_head{lookup_word}, parent(above), handles(handle_count), what(k),
       traits(static_cast<std::uint8_t>((above ? above->traits & inherits : 0) | (words != 0 ? plain : 0))),
       hung(words) {
   const bool linked_later = k >= kind::cancel;  // L2
-  if (above && !linked_later) hold(*above);
+  if (above && !linked_later && !given) hold(*above);
 }
 
 // --- structure (derive.cpp) ---

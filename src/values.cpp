@@ -293,8 +293,9 @@ const void* context::find(const node_head& from, const key_base& k) noexcept {
 }
 
 value_node::value_node(const context& parent_context, const key_base& k, const value_type& t,
-                       std::uint64_t lookup_word, std::size_t place_in_run, std::uint8_t words) noexcept
-    : node(kind::value, tree::of(parent_context), 1, lookup_word, own_scheduler | own_memory, words),
+                       std::uint64_t lookup_word, std::size_t place_in_run, std::uint8_t words,
+                       bool given) noexcept
+    : node(kind::value, tree::of(parent_context), 1, lookup_word, own_scheduler | own_memory, words, given),
       within(tree::scope_of(parent_context)), key(&k), type(&t) {
   // As context.hpp reads them.
   assert(is_of(k));
@@ -345,19 +346,28 @@ node_head* derived::make_value(const context& parent, const key_base& k, const v
   return with_handle(v);
 }
 
-static node_head* filled(value_node& v, std::uint32_t bytes) noexcept {
+// How the parent comes: looked at, or moved, so that what its last handle holds is the new one's.
+enum class parent_is : bool { shared, given };
+
+template <parent_is how>
+static inline node_head* filled(value_node& v, std::uint32_t bytes) noexcept {
   std::memcpy(v.small, &bytes, sizeof bytes);
-  return with_handle(&v);
+  if constexpr (how == parent_is::shared) return with_handle(&v);
+  v.parent->handles.store(0, std::memory_order_relaxed);  // as in release_plain()
+  return &v;
 }
 
 template <class Node>
 constexpr std::uint8_t words_of = sizeof(Node) / sizeof(std::uint64_t);
 
-// What make_value() does in many steps, in a few, for one that is neither an eighth nor in a root's own memory.
-node_head* derived::make_small_value(const context& parent, const key_base& k, const value_type& type,
-                                     std::uint32_t bytes, std::source_location where) {
+// What make_value() does in many steps, in a few, for one that is neither an eighth nor in a root's own memory. Else what
+// `slowly` does.
+template <parent_is how, class F>
+[[gnu::always_inline]] static inline node_head* made_quickly(const context& parent, const key_base& k,
+                                                             const value_type& type, std::uint32_t bytes,
+                                                             F slowly) {
+  constexpr bool given = how == parent_is::given;
   node* const above = tree::of(parent);
-  const auto slowly = [&] { return small_value_anyhow(parent, k, type, bytes, where); };
   const std::uint64_t bits = node_head::bits_of(k);
   if (!track::surely_off() || (above && above->is(node::own_memory)) || bits == 0) [[unlikely]]
     return slowly();
@@ -375,13 +385,30 @@ node_head* derived::make_small_value(const context& parent, const key_base& k, c
     auto& last = static_cast<const late_value&>(*head);
     void* const room = pool::take_quickly(sizeof(late_value));
     if (!room) return slowly();
-    return filled(*::new (room) late_value(parent, k, type, word, position, last.last, last.since & ~bits,
-                                           words_of<late_value>),
-                  bytes);
+    return filled<how>(*::new (room) late_value(parent, k, type, word, position, last.last,
+                                                last.since & ~bits, words_of<late_value>, given),
+                       bytes);
   }
   void* const room = pool::take_quickly(sizeof(value_node));
   if (!room) return slowly();
-  return filled(*::new (room) value_node(parent, k, type, word, position, words_of<value_node>), bytes);
+  return filled<how>(*::new (room) value_node(parent, k, type, word, position, words_of<value_node>, given),
+                     bytes);
+}
+
+node_head* derived::make_small_value(const context& parent, const key_base& k, const value_type& type,
+                                     std::uint32_t bytes, std::source_location where) {
+  return made_quickly<parent_is::shared>(parent, k, type, bytes,
+                                         [&] { return small_value_anyhow(parent, k, type, bytes, where); });
+}
+
+// Null: that is for make_small_value().
+node_head* derived::make_small_value_of(const context& last, const key_base& k, const value_type& type,
+                                        std::uint32_t bytes) {
+  const node* const above = tree::of(last);
+  // acquire: as in release_plain(). It is the only handle, and nobody but us can make another.
+  if (!above || above->what != kind::value || above->handles.load(std::memory_order_acquire) != 1)
+    return nullptr;
+  return made_quickly<parent_is::given>(last, k, type, bytes, [] { return nullptr; });
 }
 
 // From here on everything comes from the node: the value's constructor may do anything, also with the parent's handle.

@@ -61,7 +61,7 @@ struct value_index {
 // number in its run, and from the 16th on how many lie between it and the last index, and 8.
 struct value_node : node {
   value_node(const context& parent_context, const key_base& k, const value_type& t, std::uint64_t lookup_word,
-             std::size_t place_in_run, std::uint8_t words = 0) noexcept;
+             std::size_t place_in_run, std::uint8_t words = 0, bool given = false) noexcept;
   void* storage() const noexcept;
 
   // Where node leaves room, so that an int needs none of its own.
@@ -78,9 +78,9 @@ static_assert(sizeof(void*) != 8 || sizeof(value_node) == 56);
 // From the 16th of a run (V4).
 struct late_value : value_node {
   late_value(const context& above, const key_base& k, const value_type& t, std::uint64_t lookup_word,
-             std::size_t place_in_run, const value_index* i, std::uint64_t since_last,
-             std::uint8_t words = 0) noexcept
-      : value_node(above, k, t, lookup_word, place_in_run, words), last(i), since(since_last) {}
+             std::size_t place_in_run, const value_index* i, std::uint64_t since_last, std::uint8_t words = 0,
+             bool given = false) noexcept
+      : value_node(above, k, t, lookup_word, place_in_run, words, given), last(i), since(since_last) {}
   const value_index* const last;
   const std::uint64_t since;  // the second filter
 };

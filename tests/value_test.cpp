@@ -236,6 +236,50 @@ TEST(Value, DestroyedOnceByWhicheverThreadIsLast) {
   }
 }
 
+// Of a parent that is moved from, whoever else has it, and wherever in a run it lies.
+TEST(Value, OfAParentThatIsMoved) {
+  std::deque<heed::key<int>> keys;
+  for (int i = 0; i < 40; ++i) keys.emplace_back("moved");
+  std::atomic<int> alive = 0;
+  for (const bool shared : {false, true}) {
+    heed::context ctx = heed::with_value(heed::background(), tracked_key, tracked(alive));
+    std::vector<heed::context> others;
+    for (int i = 0; i < 40; ++i) {
+      if (shared) others.push_back(ctx);
+      heed::context next = heed::with_value(std::move(ctx), keys[i], i);
+      EXPECT_EQ(ctx, heed::background());  // NOLINT(bugprone-use-after-move)
+      ctx = std::move(next);
+      for (int k = 0; k <= i; ++k) ASSERT_EQ(*ctx.value(keys[k]), k);
+    }
+    EXPECT_NE(ctx.value(tracked_key), nullptr);
+    others.clear();
+    EXPECT_EQ(alive, 1);
+    ctx = heed::with_value(std::move(ctx), text_key, "text");
+    EXPECT_EQ(*ctx.value(text_key) + std::to_string(*ctx.value(keys[39])), "text39");
+    ctx = {};
+    EXPECT_EQ(alive, 0);
+  }
+  EXPECT_EQ(*heed::with_value(heed::with_value(heed::background(), a_key, 1), b_key, 2).value(a_key), 1);
+}
+
+// What the parent's handle did for the context that it is on, the child's does.
+TEST(Value, OfAParentThatIsMovedKeepsItsScope) {
+  std::atomic<int> alive = 0;
+  auto scope = heed::with_cancel(heed::background());
+  heed::after_func(scope.ctx, [token = std::make_shared<tracked>(alive)] {});
+  heed::context ctx = heed::with_value(scope.ctx, a_key, 1);
+  ctx = heed::with_value(std::move(ctx), b_key, 2);
+  scope.cancel.release();
+  scope.ctx = {};
+  EXPECT_EQ(alive, 1) << "with_cancel() below it may still be asked for, and so on";
+  {
+    const auto child = heed::with_cancel(ctx);
+    EXPECT_FALSE(child.ctx.done());
+  }
+  ctx = {};
+  EXPECT_EQ(alive, 0) << "nobody has it in hand any more";
+}
+
 struct throwing {
   explicit throwing(std::atomic<int>& alive) : first(alive) { throw std::runtime_error("no"); }
   tracked first;

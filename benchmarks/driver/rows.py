@@ -58,6 +58,10 @@ def marks():
     ]
     yield "Values", [
         *(mark(f"WithValueChain/length={n}", go=12, floor=4.5 * n) for n in [1, 10, 100]),
+        *(
+            mark(f"WithValueChainMoved/length={n}", floor=4.5 * n, go_row=f"WithValueChain/length={n}")
+            for n in [1, 10, 100]
+        ),
         *(mark(f"ValueMiss/depth={d}", go=go, floor=0.5) for d, go in [(10, 40), (50, 50), (100, 30)]),
         *(mark(f"ValueHit/depth={d}", go=go, floor=f) for d, go, f in [(1, 5, 0.8), (10, 7, 4), (100, 12, 15)]),
         *(mark(f"DeepValueSameGoRoutine/depth={d}", floor=0.5) for d in [10, 20, 30, 50, 100]),

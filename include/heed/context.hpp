@@ -308,6 +308,19 @@ class HEED_API derived {
                              std::uint32_t bytes, std::source_location where) {
     return {make_small_value(parent, k, type, bytes, where), parent.scope_};
   }
+  // The same, of a parent that is moved from.
+  static context small_value(context&& parent, const key_base& k, const value_type& type, std::uint32_t bytes,
+                             std::source_location where) {
+    node_head* made = parent.node_ ? make_small_value_of(parent, k, type, bytes) : nullptr;
+    const scope* const within = parent.scope_;
+    if (made) {
+      parent.node_ = nullptr;
+    } else {
+      made = make_small_value(parent, k, type, bytes, where);
+    }
+    parent = context();
+    return {made, within};
+  }
 
  private:
   // Made in the library, and handed over in a register. `cause`: null, or what is moved from. make() and make_within() go the
@@ -325,6 +338,9 @@ class HEED_API derived {
   [[gnu::returns_nonnull]] static node_head* make_small_value(const context& parent, const key_base& k,
                                                               const value_type& type, std::uint32_t bytes,
                                                               std::source_location where);
+  // Its hold on the parent is that of the handle, which is the last one; null: it is not, or not quickly.
+  static node_head* make_small_value_of(const context& last, const key_base& k, const value_type& type,
+                                        std::uint32_t bytes);
 };
 
 /// A child that ends when its cancel is called or when its parent ends, whichever is first. Born done below a
@@ -406,21 +422,31 @@ template <class T, class V = T>
 context with_value(const context& parent, const key<T>& k, V&& value,
                    std::source_location where = std::source_location::current()) {
   // Where a constructor runs, it runs after all that may fail, and where the value stays.
-  if constexpr (std::is_trivially_copyable_v<T> && std::is_trivially_constructible_v<T, V> &&
-                sizeof(T) <= 32) {
+  if constexpr (node_head::is_small<T, V>) {
+    return derived::small_value(parent, k, value_type_of<T>, node_head::bytes_of(T(std::forward<V>(value))),
+                                where);
+  } else if constexpr (node_head::is_its_bytes<T, V>) {
     const T made(std::forward<V>(value));
-    if constexpr (node_head::fits_inside(sizeof(T), alignof(T))) {
-      std::uint32_t bytes = 0;
-      std::char_traits<char>::copy(reinterpret_cast<char*>(&bytes),
-                                   reinterpret_cast<const char*>(std::addressof(made)), sizeof(T));
-      return derived::small_value(parent, k, value_type_of<T>, bytes, where);
-    } else {
-      return derived::value(parent, k, value_type_of<T>, std::addressof(made), where);
-    }
+    return derived::value(parent, k, value_type_of<T>, std::addressof(made), where);
   } else {
     value_slot slot(parent, k, value_type_of<T>);
     ::new (slot.storage()) T(std::forward<V>(value));
     return std::move(slot).commit(where);
+  }
+}
+/// As above, of a parent that is moved from: `ctx = with_value(std::move(ctx), k, v)`. Where that was its last handle, the child
+/// keeps the parent by what the handle kept it by, so that for small values nothing is counted. Then it is background().
+template <class T, class V = T>
+  requires std::constructible_from<T, V> && (!std::same_as<std::remove_cvref_t<V>, std::in_place_t>)
+context with_value(context&& parent, const key<T>& k, V&& value,
+                   std::source_location where = std::source_location::current()) {
+  if constexpr (node_head::is_small<T, V>) {
+    return derived::small_value(std::move(parent), k, value_type_of<T>,
+                                node_head::bytes_of(T(std::forward<V>(value))), where);
+  } else {
+    context made = with_value(std::as_const(parent), k, std::forward<V>(value), where);
+    parent = context();
+    return made;
   }
 }
 /// As above, the value made in place from `args`: for types that do not move.
@@ -434,5 +460,7 @@ context with_value(const context& parent, const key<T>& k, InPlace, Args&&... ar
 /// Refused: a temporary key is gone before the context.
 template <class T, class... Rest>
 context with_value(const context& parent, const key<T>&& k, Rest&&...) = delete;
+template <class T, class... Rest>
+context with_value(context&& parent, const key<T>&& k, Rest&&...) = delete;
 
 }  // namespace heed::inline v0

@@ -6,6 +6,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <type_traits>
 
@@ -81,6 +82,19 @@ struct node_head {
 
   static constexpr bool fits_inside(std::size_t size, std::size_t align) noexcept {
     return size <= sizeof(std::uint32_t) && align <= alignof(std::uint32_t);
+  }
+  // Of a value made of a V: whether nothing but its bytes is to be kept, and whether it fits inside, too.
+  template <class T, class V>
+  static constexpr bool is_its_bytes =
+      std::is_trivially_copyable_v<T> && std::is_trivially_constructible_v<T, V> && sizeof(T) <= 32;
+  template <class T, class V>
+  static constexpr bool is_small = is_its_bytes<T, V> && fits_inside(sizeof(T), alignof(T));
+  template <class T>
+  static std::uint32_t bytes_of(const T& value) noexcept {
+    std::uint32_t bytes = 0;
+    std::char_traits<char>::copy(reinterpret_cast<char*>(&bytes),
+                                 reinterpret_cast<const char*>(std::addressof(value)), sizeof(T));
+    return bytes;
   }
   static constexpr std::size_t inside = sizeof(std::uint64_t) + sizeof(void*) + 3 * sizeof(std::uint32_t);
   static constexpr std::size_t key_at = inside + sizeof(std::uint32_t) + sizeof(void*);

@@ -43,6 +43,7 @@ struct alignas(64) wide {
 constexpr heed::key<std::string> text_key{"text"};
 constexpr heed::key<heed_test::tracked> tracked_key{"tracked"};
 constexpr heed::key<wide> wide_key{"wide"};
+constexpr heed::key<int> number_key{"number"};
 
 class from_new final : public heed::memory {
  public:
@@ -214,6 +215,15 @@ TEST(FaultSweep, MakingContexts) {
   sweep("with_cancel below background", t, 1, [] { auto c = heed::with_cancel(heed::background()); });
   sweep("with_cancel below an ended one", t, 1, [&] { auto c = heed::with_cancel(t.ended.ctx); });
   sweep("with_value", t, 1, [&] { auto c = heed::with_value(t.parent.ctx, tracked_key, t.alive); });
+  sweep("with_value of what is moved", t, 2, [&] {
+    heed::context from = heed::with_value(t.parent.ctx, number_key, 1);
+    try {
+      const auto c = heed::with_value(std::move(from), number_key, 2);
+    } catch (const std::bad_alloc&) {
+      EXPECT_EQ(*from.value(number_key), 1);  // NOLINT(bugprone-use-after-move): it was not
+      throw;
+    }
+  });
   sweep("with_value, over-aligned", t, 1,
         [&] { auto c = heed::with_value(t.parent.ctx, wide_key, wide{heed_test::tracked(t.alive)}); });
   sweep("with_value, whose own copy allocates", t, 2,

@@ -10,6 +10,9 @@ heed::context f(const heed::context& ctx) {
 #elif WRONG == 2
   // WRONG 2: deleted
   return heed::with_value(ctx, heed::key<int>("wrong"), std::in_place, 1);
+#elif WRONG == 3
+  // WRONG 3: deleted
+  return heed::with_value(heed::context(ctx), heed::key<int>("wrong"), 1);
 #else
   return heed::with_value(ctx, right, 1);
 #endif
