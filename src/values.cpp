@@ -11,6 +11,20 @@
 #include <utility>
 
 namespace heed::inline v0 {
+
+[[gnu::always_inline]] inline value_node::value_node(const context& parent_context, const key_base& k,
+                                                     const value_type& t, std::uint64_t lookup_word,
+                                                     std::size_t place_in_run, std::uint8_t words,
+                                                     bool given) noexcept
+    : node(kind::value, tree::of(parent_context), 1, lookup_word, own_scheduler | own_memory, words, given),
+      within(tree::scope_of(parent_context)), key(&k), type(&t) {
+  // As context.hpp reads them.
+  assert(is_of(k));
+  assert(reinterpret_cast<const char*>(static_cast<node_head*>(this)) + inside ==
+         reinterpret_cast<const char*>(&small));
+  position = static_cast<std::uint8_t>(place_in_run);
+}
+
 namespace {
 
 constexpr std::size_t length = value_index::length;
@@ -290,18 +304,6 @@ const void* context::find(const node_head& from, const key_base& k) noexcept {
     default: break;
   }
   return find_from(static_cast<const node*>(&from), k);
-}
-
-value_node::value_node(const context& parent_context, const key_base& k, const value_type& t,
-                       std::uint64_t lookup_word, std::size_t place_in_run, std::uint8_t words,
-                       bool given) noexcept
-    : node(kind::value, tree::of(parent_context), 1, lookup_word, own_scheduler | own_memory, words, given),
-      within(tree::scope_of(parent_context)), key(&k), type(&t) {
-  // As context.hpp reads them.
-  assert(is_of(k));
-  assert(reinterpret_cast<const char*>(static_cast<node_head*>(this)) + inside ==
-         reinterpret_cast<const char*>(&small));
-  position = static_cast<std::uint8_t>(place_in_run);
 }
 
 void* value_node::storage() const noexcept {
