@@ -206,8 +206,9 @@ void value_moved() {
   context sibling = heed::with_value(one, number, 3);
   spawn([&] { made.reset(); });
   spawn([v = std::move(copy), w = std::move(sibling)]() mutable {
-    v = context();
     w = context();
+    check(*v.value(number) == 1, "it is kept by this handle");
+    v = context();
   });
   spawn([v = std::move(one)]() mutable {
     v = heed::with_value(std::move(v), number, 2);
