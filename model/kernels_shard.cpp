@@ -3,7 +3,7 @@
 #include "engine.hpp"
 #include "kernels.hpp"
 
-#include "../src/tree.hpp"
+#include "../src/hanging.hpp"
 
 #include <heed/heed.hpp>
 

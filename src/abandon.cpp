@@ -1,6 +1,6 @@
 // What happens when nothing can end a context any more: its functions are destroyed unrun, and its children may be abandoned in
 // their turn. When that is, the two counts tell (tree.hpp).
-#include "tree.hpp"
+#include "hanging.hpp"
 
 #include <utility>
 

@@ -1,6 +1,6 @@
 // Callbacks: the list on a context, and who may touch an entry when (I6).
 #include "default_scheduler.hpp"
-#include "tree.hpp"
+#include "hanging.hpp"
 
 #include <heed/callback.hpp>
 

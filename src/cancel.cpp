@@ -23,7 +23,6 @@
 // Nothing is allocated (I11) and nothing recurses (I7): a node that was taken off a list is linked into the walk
 // by its own `next`, and pinned by a hold until the second phase has passed it.
 #include "default_scheduler.hpp"
-#include "tree.hpp"
 #include "walk.hpp"
 
 #include <utility>

@@ -1,8 +1,7 @@
-// Making contexts: the roots, with_cancel, with_deadline, without_cancel, with_custom; and the cancel_func and
-// canceler that go with them.
+// Making contexts: the roots, with_cancel, with_deadline, without_cancel, with_custom.
 #include "default_scheduler.hpp"
+#include "hanging.hpp"
 #include "track.hpp"
-#include "tree.hpp"
 #include "values.hpp"
 
 #include <algorithm>
@@ -469,58 +468,6 @@ bool custom_context::end(errc verdict, error cause, std::source_location where) 
   const bool decided = cancel(*node_, verdict, cause, where);
   drop(node_);
   return decided;
-}
-
-canceler::canceler(const canceler& other) noexcept : node_(other.node_) {
-  if (node_) retain_handle(*node_);
-}
-
-canceler::~canceler() {
-  if (node_) release_handle(node_);
-}
-
-bool canceler::operator()(error cause, std::source_location where) const noexcept {
-  return node_ && (cause ? cancel(*node_, errc::canceled, cause, where) : cancel_in_passing(*node_, where));
-}
-
-cancel_func& cancel_func::operator=(cancel_func&& other) noexcept {
-  cancel_func taken(std::move(other));  // also where it is this very object
-  { const cancel_func old(std::move(*this)); }
-  std::swap(scope_, taken.scope_);
-  made_ = taken.made_;
-  return *this;
-}
-
-[[gnu::noinline]] static void cancel_and_release(cancel_node& n, std::source_location made) noexcept {
-  cancel_in_passing(n, made);
-  tree::release(n);
-}
-
-void cancel_func::leave_scope(scope& s, std::source_location made) noexcept {
-  // acquire: as err(). Mostly it has ended by now.
-  cancel_node& n = node_of(s);
-  const std::uint64_t w = n.word.load(std::memory_order_acquire);
-  if ((w & word::verdict) == 0 || (w & word::closing)) [[unlikely]]
-    return cancel_and_release(n, made);
-  tree::release(n);
-}
-
-bool cancel_func::end(scope& s, std::source_location where) noexcept {
-  return cancel_in_passing(node_of(s), where);
-}
-
-bool cancel_func::end_because(scope& s, error& cause, std::source_location where) noexcept {
-  return cancel(node_of(s), errc::canceled, cause, where);
-}
-
-canceler cancel_func::share() const noexcept {
-  if (!scope_) return {};
-  retain_handle(node_of(*scope_));
-  return canceler(&node_of(*scope_));
-}
-
-void cancel_func::release() noexcept {
-  if (scope_) release_handle(&node_of(*std::exchange(scope_, nullptr)));
 }
 
 }  // namespace heed::inline v0

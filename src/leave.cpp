@@ -1,10 +1,10 @@
-// The ways out that most contexts take: made by with_cancel(), nothing ever hung there, nobody waited, and this thread gives up
-// the last handle, or the last two at once. What release_handle() and drop() do in many steps, in a few: these functions are small, and go on
+// The ways out that most contexts take: made by with_cancel(), or with a deadline, nothing hangs there, nobody waited, and this thread
+// gives up the last handle, or the last two at once. What release_handle() and drop() do in many steps, in a few: these functions are small, and go on
 // into each other by jumps, so that they save no registers. Where something is not as usual they change nothing, and
 // leave it to release_handle().
+#include "hanging.hpp"
 #include "pool.hpp"
 #include "track.hpp"
-#include "tree.hpp"
 #include "values.hpp"
 
 namespace heed::inline v0 {

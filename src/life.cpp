@@ -1,7 +1,7 @@
 // How long nodes live: the two counts of tree.hpp.
+#include "hanging.hpp"
 #include "pool.hpp"
 #include "track.hpp"
-#include "tree.hpp"
 #include "values.hpp"
 
 #include <algorithm>

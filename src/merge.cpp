@@ -14,8 +14,8 @@
 //  M4  A merge that is inherited already was turned by a walk that is over, or by the very walk that looks, which
 //      has it on its list of work: nobody waits for it.
 #include "default_scheduler.hpp"
+#include "hanging.hpp"
 #include "track.hpp"
-#include "tree.hpp"
 #include "values.hpp"
 
 #include <algorithm>

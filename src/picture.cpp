@@ -1,5 +1,6 @@
 #include "picture.hpp"
 
+#include "hanging.hpp"
 #include "track.hpp"
 #include "values.hpp"
 

@@ -1,8 +1,8 @@
 #include "shard.hpp"
 
+#include "hanging.hpp"
 #include "os.hpp"
 #include "pool.hpp"
-#include "tree.hpp"
 
 #include <algorithm>
 #include <bit>

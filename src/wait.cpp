@@ -1,5 +1,5 @@
 // Blocking until a context is done: threads on the word itself, event loops on done_fd().
-#include "tree.hpp"
+#include "hanging.hpp"
 
 #include <heed/callback.hpp>
 

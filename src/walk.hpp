@@ -1,7 +1,7 @@
 // The first phase of a cancel: everything below a node that has just been decided is turned. The argument is in cancel.cpp.
 #pragma once
 
-#include "tree.hpp"
+#include "hanging.hpp"
 
 #include <cstdint>
 #include <utility>

@@ -1,5 +1,5 @@
 // What hangs on a context (H1 to H3 of shard.hpp), and how it keeps it (L1, L2 of tree.hpp).
-#include "tree.hpp"
+#include "hanging.hpp"
 
 #include "../support.hpp"
 

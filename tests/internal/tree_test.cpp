@@ -1,5 +1,5 @@
 // What the public face does not show: who hangs under whom, who holds whom, and how large it all is.
-#include "tree.hpp"
+#include "hanging.hpp"
 #include "values.hpp"
 
 #include <heed/heed.hpp>
