@@ -80,7 +80,24 @@ void late_callback_sees_all() {
   join();
 }
 
-// So does a function: nothing else would order it.
+// I1: a function that starts because it has ended looks at the descriptor, and asks nothing else.
+void late_function_looks_at_descriptor() {
+  reset_events();
+  heed::manual_scheduler time;
+  {
+    auto [ctx, cancel] = with_cancel(background(time));
+    const int fd = ctx.done_fd();
+    spawn([c = cancel.share()] { c(); });
+    spawn([&] {
+      heed::after_func(ctx, [&] { check(readable(fd), "the descriptor tells it, too"); });
+      time.run_pending();
+    });
+    join();
+    time.run_pending();
+  }
+}
+
+// A function sees all that came before, too: nothing else would order it.
 void late_function_sees_all() {
   heed::manual_scheduler time;
   {
@@ -212,6 +229,7 @@ std::vector<kernel> see_kernels() {
       {"see.second_cancel_because", [] { second_sees_first(heed::errc::canceled); }},
       {"see.late_callback", late_callback_sees_all},
       {"see.late_function", late_function_sees_all},
+      {"see.late_function_descriptor", late_function_looks_at_descriptor},
       {"see.late_child", late_child_sees_all},
       {"see.cause", cause_outlives},
       {"picture.dropped", picture_while_dropped},

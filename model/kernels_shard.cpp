@@ -20,8 +20,9 @@ using heed::context;
 using heed::with_cancel;
 using callback = heed::cancel_callback<std::function<void()>>;
 
-// As lock_for_new() does for a thread that has found the lock held.
+// As lock_for_new() does for a thread that has found the lock held. Something has been hung there before (H4).
 void meet(const context& ctx) {
+  { const auto first = with_cancel(ctx); }
   unsigned number = 0;
   heed::lock_contended(*heed::node_of(heed::tree::scope_of(ctx)), number).lock.unlock();
 }

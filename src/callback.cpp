@@ -99,7 +99,10 @@ bool callback_base::enlist_anywhere(const context& ctx, bool locked) noexcept HE
   if (locked) n.own.lock.unlock();
   unsigned number = 0;
   shard* const s = lock_for_new(n, number);
-  if (!s) return false;
+  if (!s) {
+    static_cast<void>(ctx.done());  // I1: an after_func that starts now may look at the descriptor alone
+    return false;
+  }
   owner_ = &n;
   shard_ = static_cast<std::uint8_t>(number);
   tree::push(*s, *this);

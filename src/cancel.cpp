@@ -20,11 +20,14 @@
 // A node whose one shard is found without callbacks after its verdict gets none any more, as is_open() says no: the second phase
 // passes it by (`no_callbacks`). Not the root of a walk: while it is on a list, its `hung` is its parent's lock's.
 //
+// Where no more than one child hangs there, and nothing is below that, all this is three exchanges under one lock: cancel_hooked().
+//
 // Nothing is allocated (I11) and nothing recurses (I7): a node that was taken off a list is linked into the walk
 // by its own `next`, and pinned by a hold until the second phase has passed it.
 #include "default_scheduler.hpp"
 #include "walk.hpp"
 
+#include <cassert>
 #include <utility>
 
 namespace heed::inline v0 {
@@ -133,7 +136,7 @@ struct pin {
 };
 
 // The same for a node on which nothing hangs, nobody waits, and that heed's own scheduler keeps the time of: without
-// a pin, as it is not touched after its verdict. Not done: it is not such a node, or not any more; then nothing has
+// a pin, as it is not touched after its verdict, or after its lock. Not done: it is not such a node, or not any more; then nothing has
 // happened yet that another attempt would not find.
 enum class quick { won, lost, no };
 // What its word `w` says; won: it is such a node, and live, and may have one of the bits `besides`.
@@ -142,9 +145,10 @@ inline quick look(const cancel_node& n, std::uint64_t w, std::uint64_t besides =
   if ((w & word::flags & ~(besides | word::uncommon)) != 0) return quick::no;
   return n.what > kind::deadline || n.is(node::own_scheduler) ? quick::no : quick::won;
 }
-// Something was hung on it, but now there is one child at most, of which the word tells nothing. Its lock is what keeps it: who
-// gives up its last handle waits for that.
-quick cancel_hooked(cancel_node& n, errc verdict, std::uint64_t from, std::uint64_t w) noexcept {
+// The same where something was hung on it, but now there is one child at most, of which the word tells nothing: a short walk. Its
+// lock is what keeps it (L7). No merge hangs below, or its word would say so, and the exchange fail (M2).
+quick cancel_hooked(cancel_node& n, errc verdict, std::uint64_t from,
+                    std::uint64_t w) noexcept HEED_UNCHECKED {  // it is tried
   // H2. acquire: the table's making.
   if (n.own.children.load(std::memory_order_acquire).has_table() || !n.own.lock.try_lock()) return quick::no;
   cancel_node* c = nullptr;
@@ -154,7 +158,8 @@ quick cancel_hooked(cancel_node& n, errc verdict, std::uint64_t from, std::uint6
     const locked guard(s.lock, locked::already);
     const children_of_shard now = s.children.load(std::memory_order_relaxed);
     c = now.single();
-    if (s.callbacks || s.orphan || (!c && !now.nothing())) return quick::no;
+    assert(!s.orphan);  // the caller has a handle
+    if (s.callbacks || (!c && !now.nothing())) return quick::no;
     if (c && (c->what == kind::tether || c->word.load(std::memory_order_relaxed) != 0)) return quick::no;
     const std::uint64_t ended =
         static_cast<std::uint64_t>(verdict) | from | (w & (word::hooks | word::uncommon));

@@ -147,8 +147,8 @@ template <std::uint32_t handles, auto with_hold, auto otherwise, class Node>
       n.is(node::own_memory) || n.is(node::own_scheduler) || !track::surely_off())
     return otherwise(n, nullptr);
   if (live && handles == 1 && (hooked || std::same_as<Node, deadline_node>)) return otherwise(n, nullptr);
-  // Who ended it took off what hung there before he let go of it, and of its lock; and where it is live, nothing new comes, as
-  // all handles are ours. acquire: the table's making.
+  // Who ended it took off what hung there before he let go of it, and of its lock (L7); and where it is live, nothing new comes,
+  // as all handles are ours. acquire: the table's making.
   if (hooked && (n.own.children.load(std::memory_order_acquire).has_table() ||
                  !(live ? is_bare(n) : n.own.lock.is_free())))
     return otherwise(n, nullptr);
@@ -180,7 +180,8 @@ template <std::uint32_t handles, auto with_hold, auto otherwise, class Node>
   // relaxed, both: only chooses.
   const std::uint64_t w = n.word.load(std::memory_order_relaxed);
   if ((w & word::verdict) == 0) {
-    if ((n.handles.load(std::memory_order_relaxed) & node::number) != 2 || n.is(node::own_cause) ||
+    if ((n.handles.load(std::memory_order_relaxed) & node::number) != 2 ||
+        (w & word::flags & ~(word::hooks | word::uncommon)) || n.is(node::own_cause) ||
         n.is(node::own_scheduler))
       return false;
     disarm(n);  // nobody can see whether it was canceled first

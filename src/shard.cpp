@@ -40,8 +40,7 @@ void split(cancel_node& n) noexcept HEED_UNCHECKED {
   shard_table* fresh = make_table();
   if (!fresh) return;
   {
-    lock_own(n);  // `hooks` also tells that there may be a table to free
-    const locked guard(n.own.lock, locked::already);
+    const locked guard(n.own.lock);
     if (!table_of(n) && is_open(n)) {
       shard& first = fresh->at()[0].s;
       first.callbacks = std::exchange(n.own.callbacks, nullptr);

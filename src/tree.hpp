@@ -51,6 +51,8 @@
 //   L6  A hold changes hands, and is not counted, where all is seen under one lock: abandon_single() gives the handles' hold to
 //       the one child that rides, orphan_single() to the one shard. The child's handle count cannot go to 0 meanwhile, or
 //       it would have to be abandoned in its turn.
+//   L7  Who ends a node under its own lock, without a walk, has no pin (cancel_hooked). So whoever gives up the last handle of one
+//      that has `hooks` and a verdict takes that lock, or sees it free, after the verdict and before he looks at the holds.
 //
 // Locks. A shard's lock guards its lists, and the links and shard numbers of what hangs there. At most one node's lock
 // is held at a time, and nothing is waited for meanwhile. The one lock that may be held before is the merges'
@@ -333,7 +335,7 @@ scheduler& scheduler_of(const node* n) noexcept;
 // replaces, for the caller to destroy.
 bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location where) noexcept;
 // The same without a cause; the place alone. In one step where it is a plain with_cancel() on which nothing was ever hung, and nobody
-// waits.
+// waits; in a few where one plain child hangs there, or none any more.
 bool cancel_without_cause(cancel_node& n, std::source_location where) noexcept;
 inline bool cancel_in_passing(cancel_node& n, std::source_location where) noexcept {
   constexpr auto verdict = static_cast<std::uint64_t>(errc::canceled);

@@ -238,18 +238,18 @@ TEST(Value, DestroyedOnceByWhicheverThreadIsLast) {
 
 // Of a parent that is moved from, whoever else has it, and wherever in a run it lies.
 TEST(Value, OfAParentThatIsMoved) {
-  std::deque<heed::key<int>> keys;
-  for (int i = 0; i < 40; ++i) keys.emplace_back("moved");
+  std::deque<heed::key<std::uint32_t>> keys;
+  while (keys.size() < 40) keys.emplace_back("moved");
   std::atomic<int> alive = 0;
   for (const bool shared : {false, true}) {
     heed::context ctx = heed::with_value(heed::background(), tracked_key, tracked(alive));
     std::vector<heed::context> others;
-    for (int i = 0; i < 40; ++i) {
+    for (std::uint32_t i = 0; i < 40; ++i) {
       if (shared) others.push_back(ctx);
       heed::context next = heed::with_value(std::move(ctx), keys[i], i);
       EXPECT_EQ(ctx, heed::background());  // NOLINT(bugprone-use-after-move)
       ctx = std::move(next);
-      for (int k = 0; k <= i; ++k) ASSERT_EQ(*ctx.value(keys[k]), k);
+      for (std::uint32_t k = 0; k <= i; ++k) ASSERT_EQ(*ctx.value(keys[k]), k);
     }
     EXPECT_NE(ctx.value(tracked_key), nullptr);
     others.clear();
