@@ -10,9 +10,10 @@ namespace {
 using callback = heed::cancel_callback<std::function<void()>>;
 }
 
-// Case 4: registered while the cancel runs: exactly once, by the canceler or inline.
+// Case 4: registered while the cancel runs: exactly once, by the canceler or inline. As the first of all there, and not (H4).
 TEST(CallbackRace, RegisteredWhileCancelingRunsOnce) {
   std::optional<heed::cancelable> c;
+  bool first = false;
   std::array<std::optional<callback>, 2> cb;
   std::array<std::atomic<int>, 2> calls{};
   const auto enlist = [&](std::size_t i) { cb[i].emplace(c->ctx, [&calls, i] { ++calls[i]; }); };
@@ -20,6 +21,10 @@ TEST(CallbackRace, RegisteredWhileCancelingRunsOnce) {
       8000 / slower,
       [&] {
         c.emplace(heed::with_cancel(heed::background()));
+        first = !first;
+        if (!first) {
+          const heed::cancel_callback before(c->ctx, [] {});
+        }
         calls[0] = calls[1] = 0;
       },
       {[&] { c->cancel(); }, [&] { enlist(0); }, [&] { enlist(1); }},
