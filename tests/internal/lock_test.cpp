@@ -55,6 +55,7 @@ TEST(Lock, MissesNobody) {
   constexpr int threads = 3;
   constexpr long rounds = 30'000;
   std::vector<std::thread> all;
+  all.reserve(threads);
   for (int t = 0; t < threads; ++t) {
     all.emplace_back([&shared] {
       for (long i = 0; i < rounds; ++i) {
@@ -73,6 +74,7 @@ TEST(Lock, WakesOneAfterTheOther) {
   counted shared;
   shared.lock.lock();
   std::vector<std::thread> all;
+  all.reserve(3);
   for (int t = 0; t < 3; ++t) {
     all.emplace_back([&shared] {
       const heed::locked guard(shared.lock);
