@@ -14,7 +14,6 @@
 #include "os.hpp"
 
 #include <array>
-#include <cstddef>
 #include <cstdint>
 
 namespace heed::inline v0 {

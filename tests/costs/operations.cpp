@@ -63,6 +63,13 @@ int main() {
     c.cancel();
   });
   measure("with_value", [&] { keep(heed::with_value(live, key, 1)); });
+  measure("with_value twice, the first moved",
+          [&] { keep(heed::with_value(heed::with_value(heed::background(), key, 1), other_key, 2)); });
+  measure("with_cancel, a child gone, + cancel", [&] {
+    const auto [ctx, cancel] = heed::with_cancel(heed::background());
+    keep(heed::with_cancel(ctx));
+    cancel();
+  });
   measure("without_cancel", [&] { keep(heed::without_cancel(live)); });
   measure("merge + cancel", [&] {
     auto c = heed::merge(live, background);
