@@ -78,14 +78,14 @@ root_node::root_node(scheduler* s, memory* m) noexcept : node(kind::root, nullpt
 
 detached_node::detached_node(node* above) noexcept
     : node(kind::detached, above, 1, lookup_past(lookup_at(above))) {
-  set_plain(sizeof(detached_node));
+  set_block(sizeof(detached_node), true);
 }
 
 cancel_node::cancel_node() noexcept : node(kind::cancel, nullptr, 2, lookup_none) {}
 
 inline cancel_node::cancel_node(cancel_node& above) noexcept
     : node(kind::cancel, &above, 2 | node::up, lookup_past(lookup_at(&above)),
-           own_scheduler | own_memory | timed | mixed) {}
+           own_scheduler | own_memory | timed | mixed, birth()) {}
 
 cancel_node::cancel_node(kind k, const context& above, std::uint32_t handle_count) noexcept
     : cancel_node(k, above, handle_count, lookup_past(lookup_at(tree::of(above)))) {}

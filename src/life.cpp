@@ -175,6 +175,11 @@ static inline node* free_plain_node(node& n) noexcept {
     next = free_plain_node(n);
     return true;
   }
+  if (n.what == kind::value) {
+    next = n.parent;
+    destroy_value(static_cast<value_node*>(&n));
+    return true;
+  }
   if (n.is(node::own_memory)) return false;
   if (n.what != kind::cancel) return false;
   auto& c = static_cast<cancel_node&>(n);

@@ -42,7 +42,7 @@ inline constexpr bool on = true;
 #endif
 
 // Larger ones come straight from operator new.
-inline constexpr std::size_t largest = 312;  // a late value of eight bytes with its index
+inline constexpr std::size_t largest = 248;  // a late value of eight bytes with its index
 inline constexpr std::size_t classes = largest / 8;
 
 struct block {

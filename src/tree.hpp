@@ -95,14 +95,21 @@ struct node : node_head {
     own_memory = 16,    // the root brought memory, and a pointer to that is in front of each block
     own_cause = 32,     // deadline: it was made with a cause
     plain = 64,         // all that is to be done for its end is to give its block back to the pool
+    kept_inside = 128,  // value: it lies in the node
   };
 
   // Starts with these handles, and their one hold. What has no word holds its parent; a cancelable node gets to
   // that when it is linked (L2). The last is for node_head.
-  // `inherits`: which traits it has from its parent. `words`: it is plain, and its block has so many; 0: it is not. `given`: its
-  // hold on its parent is one that there was.
-  node(kind k, node* above, std::uint32_t handle_count, std::uint64_t lookup_word,
-       int inherits = own_scheduler | own_memory, std::uint8_t words = 0, bool given = false) noexcept;
+  // `inherits`: which traits it has from its parent.
+  struct birth {
+    int traits = 0;
+    std::uint8_t words = 0;  // as block_words()
+    bool given = false;      // its hold on its parent is one that there was
+  };
+  node(kind k, node* above, std::uint32_t handle_count, std::uint64_t lookup_word, int inherits,
+       birth how) noexcept;
+  node(kind k, node* above, std::uint32_t handle_count, std::uint64_t lookup_word) noexcept
+      : node(k, above, handle_count, lookup_word, own_scheduler | own_memory, birth()) {}
   node(const node&) = delete;
   node& operator=(const node&) = delete;
 
@@ -117,22 +124,24 @@ struct node : node_head {
   void take_away(int t) noexcept { traits = static_cast<std::uint8_t>(traits & ~t); }
   // cancelable: the number of the shard of its parent scope that it was hung on, and whether it is there; `lost`: the
   // walk that took it off found that somebody else ends it; `no_callbacks`: that walk found none on it. relaxed: changed
-  // under that shard's lock, or by that walk. A plain node: how many words its block has.
+  // under that shard's lock, or by that walk. Others: block_words().
   static constexpr std::uint8_t on_list = 1U << 7;
   static constexpr std::uint8_t lost = 1U << 6;
   static constexpr std::uint8_t no_callbacks = 1U << 5;
   static constexpr std::uint8_t shard_number = no_callbacks - 1;
   sync::atomic<std::uint8_t> hung;
-  // Makes it plain, with a block of so many bytes; unless it is too large, or in a root's own memory.
-  void set_plain(std::size_t block) noexcept {
-    // Rounded up, as the pool does: it is to go back to where it came from.
-    const std::size_t words = (block + sizeof(std::uint64_t) - 1) / sizeof(std::uint64_t);
-    if (block > pool::largest || is(own_memory)) return;
-    give(plain);
-    hung.store(static_cast<std::uint8_t>(words), std::memory_order_relaxed);  // nobody else has it yet
-  }
-  // Of a plain one.
+  // Of one without a word: how many words its block has, if the pool has that back at its end; else 0.
   std::size_t block_words() const noexcept { return hung.load(std::memory_order_relaxed); }
+  // Has it so, with a block of so many bytes; unless it is too large, or in a root's own memory. A plain one has no end but that.
+  void set_block(std::size_t bytes, bool is_plain) noexcept {
+    if (bytes > pool::largest || is(own_memory)) return;
+    if (is_plain) give(plain);
+    hung.store(words_of(bytes), std::memory_order_relaxed);  // nobody else has it yet
+  }
+  // Rounded up, as the pool does: it is to go back to where it came from.
+  static constexpr std::uint8_t words_of(std::size_t bytes) noexcept {
+    return static_cast<std::uint8_t>((bytes + sizeof(std::uint64_t) - 1) / sizeof(std::uint64_t));
+  }
   enum class outcome : std::uint8_t { open, won, lost };
   union {
     outcome firing = outcome::open;  // deadline: what its timer::turn() came to; for run()
@@ -296,12 +305,12 @@ inline void deallocate(void* block, bool own, std::size_t size, std::size_t extr
 }
 
 inline node::node(kind k, node* above, std::uint32_t handle_count, std::uint64_t lookup_word, int inherits,
-                  std::uint8_t words, bool given) noexcept
+                  birth how) noexcept
     : node_head{lookup_word}, parent(above), handles(handle_count), what(k),
-      traits(static_cast<std::uint8_t>((above ? above->traits & inherits : 0) | (words != 0 ? plain : 0))),
-      hung(words) {
+      traits(static_cast<std::uint8_t>((above ? above->traits & inherits : 0) | how.traits)),
+      hung(how.words) {
   const bool linked_later = k >= kind::cancel;  // L2
-  if (above && !linked_later && !given) hold(*above);
+  if (above && !linked_later && !how.given) hold(*above);
 }
 
 // --- structure (derive.cpp) ---

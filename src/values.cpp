@@ -14,9 +14,8 @@ namespace heed::inline v0 {
 
 [[gnu::always_inline]] inline value_node::value_node(const context& parent_context, const key_base& k,
                                                      const value_type& t, std::uint64_t lookup_word,
-                                                     std::size_t place_in_run, std::uint8_t words,
-                                                     bool given) noexcept
-    : node(kind::value, tree::of(parent_context), 1, lookup_word, own_scheduler | own_memory, words, given),
+                                                     std::size_t place_in_run, birth how) noexcept
+    : node(kind::value, tree::of(parent_context), 1, lookup_word, own_scheduler | own_memory, how),
       within(tree::scope_of(parent_context)), key(&k), type(&t) {
   // As context.hpp reads them.
   assert(is_of(k));
@@ -80,7 +79,7 @@ std::uint64_t bits_in_block(const key_base& k) noexcept {
   return (std::uint64_t(1) << (h >> 58)) | (std::uint64_t(1) << (h >> 52 & 63));
 }
 void note(std::array<std::uint64_t, 8>& block, const value_index& keys_of) noexcept {
-  for (const key_base* k : keys_of.keys) block[word_of(*k)] |= bits_in_block(*k);
+  for (const value_node* v : keys_of.values) block[word_of(*v->key)] |= bits_in_block(*v->key);
 }
 bool block_passes(const value_index& i, const key_base& k) noexcept {
   const std::uint64_t bits = bits_in_block(k);
@@ -100,7 +99,7 @@ std::uint64_t tag_of(const key_base& k) noexcept {
   const std::uint64_t apart = i.tags ^ tag_of(k) * each_byte;
   for (std::uint64_t same = (apart - each_byte) & ~apart & each_byte << 7; same; same &= same - 1) {
     const auto n = static_cast<std::size_t>(std::countr_zero(same)) / 8;
-    if (i.keys[n] == &k) return i.places[n];
+    if (i.values[n]->key == &k) return i.values[n]->storage();
   }
   return nullptr;
 }
@@ -178,9 +177,13 @@ Node* make(const context& parent, const key_base& k, const value_type& t, Args..
   const std::size_t align = inside ? alignof(Node) : align_of(t);
   void* const room = allocate(tree::of(parent), sizeof(Node), extra, align);
   Node* made = ::new (room) Node(parent, k, t, args...);
-  if (!inside) made->offset = static_cast<std::uint32_t>(extra_offset(sizeof(Node), align));
-  if (!t.destroy && align <= __STDCPP_DEFAULT_NEW_ALIGNMENT__)
-    made->set_plain(whole_size(sizeof(Node), extra, align));
+  if (inside) {
+    made->give(node::kept_inside);
+  } else {
+    made->offset = static_cast<std::uint32_t>(extra_offset(sizeof(Node), align));
+  }
+  if (align <= __STDCPP_DEFAULT_NEW_ALIGNMENT__)
+    made->set_block(whole_size(sizeof(Node), extra, align), !t.destroy);
   return made;
 }
 
@@ -192,8 +195,7 @@ value_node* laid_down(Node* v) noexcept {
   std::uint64_t tags = 0;
   for (std::size_t n = 0; n < length; ++n) {
     auto& one = static_cast<const value_node&>(*at);
-    i.keys[n] = one.key;
-    i.places[n] = one.storage();
+    i.values[n] = &one;
     tags |= tag_of(*one.key) << 8 * n;
     at = lookup_at(one.parent);
   }
@@ -306,13 +308,12 @@ const void* context::find(const node_head& from, const key_base& k) noexcept {
   return find_from(static_cast<const node*>(&from), k);
 }
 
-void* value_node::storage() const noexcept {
-  const std::size_t from = fits_inside(type->size, type->align) ? inside : offset;
-  return const_cast<char*>(reinterpret_cast<const char*>(this)) + from;
-}
-
 // The memory of a value that is gone, or was never made.
 static void free_node(value_node* v) noexcept {
+  if (const std::size_t words = v->block_words()) {
+    v->~value_node();
+    return pool::give_words(v, words);
+  }
   const value_type& t = *v->type;
   const std::size_t align = align_of(t);
   const std::size_t size = size_of(*v);
@@ -331,12 +332,55 @@ void destroy_value(value_node* v) noexcept {
   free_node(v);
 }
 
-node_head* derived::make_value(const context& parent, const key_base& k, const value_type& type,
-                               const void* bytes, std::source_location where) {
-  value_node* v = make_node_of(parent, k, type);
-  std::memcpy(v->storage(), bytes, type.size);
-  track::made(*v, where);
-  return with_handle(v);
+// How the parent comes: looked at, or moved, so that what its last handle holds is the new one's.
+enum class parent_is : bool { shared, given };
+
+// What make_node_of() does in many steps, in a few; `extra` bytes follow the node. Null: that is for make_node_of(), and nothing has
+// changed.
+template <parent_is how>
+[[gnu::always_inline]] static inline value_node* made_quickly(const context& parent, const key_base& k,
+                                                              const value_type& type, std::size_t extra,
+                                                              int traits) {
+  constexpr bool given = how == parent_is::given;
+  node* const above = tree::of(parent);
+  const std::uint64_t bits = node_head::bits_of(k);
+  if (!track::surely_off() || (above && above->is(node::own_memory)) || bits == 0) [[unlikely]]
+    return nullptr;
+  const node* const head = lookup_at(above);
+  std::uint64_t word = (head ? head->lookup : ~std::uint64_t{0}) & ~bits;  // the form stays
+  std::size_t position = 1;
+  if (head && head->what == kind::value) {
+    auto& last = static_cast<const value_node&>(*head);
+    position += last.position;
+    if (position == length || position > last_early) return nullptr;  // one with an index
+  }
+  static_assert((node_head::early & node_head::form) == node_head::form);
+  if (position == 1) word |= node_head::early;
+  const bool late = (word & node_head::form) == node_head::late;
+  const std::size_t size = late ? sizeof(late_value) : sizeof(value_node);
+  void* const room = pool::take_quickly(size + extra);
+  if (!room) return nullptr;
+  const node::birth birth{traits, node::words_of(size + extra), given};
+  if (!late) return ::new (room) value_node(parent, k, type, word, position, birth);
+  auto& last = static_cast<const late_value&>(*head);
+  return ::new (room) late_value(parent, k, type, word, position, last.last, last.since & ~bits, birth);
+}
+
+template <parent_is how>
+[[gnu::always_inline]] static inline node_head* with_handle_from(value_node* v) noexcept {
+  if constexpr (how == parent_is::shared) return with_handle(v);
+  v->parent->handles.store(0, std::memory_order_relaxed);  // as in release_plain()
+  return v;
+}
+
+// Of one that fits inside.
+template <parent_is how>
+[[gnu::always_inline]] static inline node_head* made_small(const context& parent, const key_base& k,
+                                                           const value_type& type, std::uint32_t bytes) {
+  value_node* const v = made_quickly<how>(parent, k, type, 0, node::plain | node::kept_inside);
+  if (!v) return nullptr;
+  std::memcpy(v->small, &bytes, sizeof bytes);
+  return with_handle_from<how>(v);
 }
 
 [[gnu::noinline]] static node_head* small_value_anyhow(const context& parent, const key_base& k,
@@ -348,74 +392,84 @@ node_head* derived::make_value(const context& parent, const key_base& k, const v
   return with_handle(v);
 }
 
-// How the parent comes: looked at, or moved, so that what its last handle holds is the new one's.
-enum class parent_is : bool { shared, given };
-
-template <parent_is how>
-static inline node_head* filled(value_node& v, std::uint32_t bytes) noexcept {
-  std::memcpy(v.small, &bytes, sizeof bytes);
-  if constexpr (how == parent_is::shared) return with_handle(&v);
-  v.parent->handles.store(0, std::memory_order_relaxed);  // as in release_plain()
-  return &v;
-}
-
-template <class Node>
-constexpr std::uint8_t words_of = sizeof(Node) / sizeof(std::uint64_t);
-
-// What make_value() does in many steps, in a few, for one that is neither an eighth nor in a root's own memory. Else what
-// `slowly` does.
-template <parent_is how, class F>
-[[gnu::always_inline]] static inline node_head* made_quickly(const context& parent, const key_base& k,
-                                                             const value_type& type, std::uint32_t bytes,
-                                                             F slowly) {
-  constexpr bool given = how == parent_is::given;
-  node* const above = tree::of(parent);
-  const std::uint64_t bits = node_head::bits_of(k);
-  if (!track::surely_off() || (above && above->is(node::own_memory)) || bits == 0) [[unlikely]]
-    return slowly();
-  const node* const head = lookup_at(above);
-  std::uint64_t word = (head ? head->lookup : ~std::uint64_t{0}) & ~bits;  // the form stays
-  std::size_t position = 1;
-  if (head && head->what == kind::value) {
-    auto& last = static_cast<const value_node&>(*head);
-    position += last.position;
-    if (position == length || position > last_early) return slowly();
-  }
-  static_assert((node_head::early & node_head::form) == node_head::form);
-  if (position == 1) word |= node_head::early;
-  if ((word & node_head::form) == node_head::late) {
-    auto& last = static_cast<const late_value&>(*head);
-    void* const room = pool::take_quickly(sizeof(late_value));
-    if (!room) return slowly();
-    return filled<how>(*::new (room) late_value(parent, k, type, word, position, last.last,
-                                                last.since & ~bits, words_of<late_value>, given),
-                       bytes);
-  }
-  void* const room = pool::take_quickly(sizeof(value_node));
-  if (!room) return slowly();
-  return filled<how>(*::new (room) value_node(parent, k, type, word, position, words_of<value_node>, given),
-                     bytes);
-}
-
 node_head* derived::make_small_value(const context& parent, const key_base& k, const value_type& type,
                                      std::uint32_t bytes, std::source_location where) {
-  return made_quickly<parent_is::shared>(parent, k, type, bytes,
-                                         [&] { return small_value_anyhow(parent, k, type, bytes, where); });
+  node_head* const made = made_small<parent_is::shared>(parent, k, type, bytes);
+  return made ? made : small_value_anyhow(parent, k, type, bytes, where);
 }
 
-// Null: that is for make_small_value().
+// Whether a value's place below its parent may be given to another.
+static inline bool is_last_of_value(const context& c) noexcept {
+  const node* const n = tree::of(c);
+  // acquire: as in release_plain(). It is the only handle, and nobody but us can make another.
+  return n && n->what == kind::value && n->handles.load(std::memory_order_acquire) == 1;
+}
+
 node_head* derived::make_small_value_of(const context& last, const key_base& k, const value_type& type,
                                         std::uint32_t bytes) {
-  const node* const above = tree::of(last);
-  // acquire: as in release_plain(). It is the only handle, and nobody but us can make another.
-  if (!above || above->what != kind::value || above->handles.load(std::memory_order_acquire) != 1)
-    return nullptr;
-  return made_quickly<parent_is::given>(last, k, type, bytes, [] { return nullptr; });
+  return is_last_of_value(last) ? made_small<parent_is::given>(last, k, type, bytes) : nullptr;
+}
+
+// Behind the node, for one that does not fit inside; aligned to a word.
+static constexpr std::size_t room_for(const value_type& type) noexcept {
+  return node::words_of(type.size) * sizeof(std::uint64_t);
+}
+
+static std::uint32_t offset_behind(const value_node& v, std::size_t room) noexcept {
+  return static_cast<std::uint32_t>(v.block_words() * sizeof(std::uint64_t) - room);
+}
+
+[[gnu::noinline]] static node_head* value_anyhow(const context& parent, const key_base& k,
+                                                 const value_type& type, const std::uint64_t* words,
+                                                 std::source_location where) {
+  value_node* v = make_node_of(parent, k, type);
+  std::memcpy(v->storage(), words, type.size);
+  track::made(*v, where);
+  return with_handle(v);
+}
+
+template <parent_is how>
+[[gnu::always_inline]] static inline node_head* made_of_words(const context& parent, const key_base& k,
+                                                              const value_type& type,
+                                                              const std::uint64_t* words) {
+  const std::size_t room = room_for(type);
+  value_node* const v = made_quickly<how>(parent, k, type, room, node::plain);
+  if (!v) return nullptr;
+  v->offset = offset_behind(*v, room);
+  char* const to = reinterpret_cast<char*>(v) + v->offset;
+  for (std::size_t i = 0; i < room; i += sizeof(std::uint64_t))
+    std::memcpy(to + i, words + i / sizeof(std::uint64_t), sizeof(std::uint64_t));
+  return with_handle_from<how>(v);
+}
+
+node_head* derived::make_value(const context& parent, const key_base& k, const value_type& type,
+                               const std::uint64_t* words, std::source_location where) {
+  node_head* const made = made_of_words<parent_is::shared>(parent, k, type, words);
+  return made ? made : value_anyhow(parent, k, type, words, where);
+}
+
+node_head* derived::make_value_of(const context& last, const key_base& k, const value_type& type,
+                                  const std::uint64_t* words) {
+  return is_last_of_value(last) ? made_of_words<parent_is::given>(last, k, type, words) : nullptr;
+}
+
+// One whose value is made later.
+static value_node* node_for(const context& parent, const key_base& k, const value_type& t) {
+  const bool inside = value_node::fits_inside(t.size, t.align);
+  if (inside || (t.align <= alignof(value_node) && t.size <= pool::largest)) {
+    const std::size_t room = inside ? 0 : room_for(t);
+    const int traits = (inside ? node::kept_inside : 0) | (t.destroy ? 0 : node::plain);
+    if (value_node* v = made_quickly<parent_is::shared>(parent, k, t, room, traits)) {
+      if (!inside) v->offset = offset_behind(*v, room);
+      return v;
+    }
+  }
+  return make_node_of(parent, k, t);
 }
 
 // From here on everything comes from the node: the value's constructor may do anything, also with the parent's handle.
 value_slot::value_slot(const context& parent, const key_base& k, const value_type& type)
-    : node_(make_node_of(parent, k, type)) {
+    : node_(node_for(parent, k, type)) {
   // The value's handles count as one on its scope.
   if (cancel_node* within = node_of(tree::scope_of(parent))) retain_handle(*within);
 }

@@ -8,7 +8,7 @@
 //  V2  One that answers has a filter of all keys at and above: what that says is not there need not be asked for. A custom
 //      context may know any key, so its filter, and those below, let all pass.
 //  V3  Values with nothing else that answers in between are a run. Its 8th, 16th ... value also holds an index:
-//      keys and places of its eight, and the way on to the index before. Up to eight of them are a block: each has
+//      its eight, by a byte of each key, and the way on to the index before. Up to eight of them are a block: each has
 //      a filter of its block from there up, and the way to the block before.
 //  V4  From the 16th of a run on, where that filter is nearly full, a second one is of those since the last index, and the
 //      address of that index follows.
@@ -43,6 +43,8 @@ inline const node* lookup_at(const node* n) noexcept {
 // The next one up to ask, after one that answers has not; null: none.
 const node* lookup_above(const node* n) noexcept;
 
+struct value_node;
+
 // Of eight values of a run, the nearest first.
 struct value_index {
   static constexpr std::size_t length = 8;
@@ -52,8 +54,7 @@ struct value_index {
   const value_index* before;           // the index of the eight values above; null: there are none
   const node* beyond;                  // what answers above the run; null: nothing
   std::uint64_t tags;                  // a byte of each key's address
-  std::array<const key_base*, length> keys;
-  std::array<const void*, length> places;
+  std::array<const value_node*, length> values;
   std::size_t above;  // how many of its block lie above
 };
 
@@ -61,8 +62,10 @@ struct value_index {
 // number in its run, and from the 16th on how many lie between it and the last index, and 8.
 struct value_node : node {
   value_node(const context& parent_context, const key_base& k, const value_type& t, std::uint64_t lookup_word,
-             std::size_t place_in_run, std::uint8_t words = 0, bool given = false) noexcept;
-  void* storage() const noexcept;
+             std::size_t place_in_run, birth how = {}) noexcept;
+  void* storage() const noexcept {
+    return const_cast<char*>(reinterpret_cast<const char*>(this)) + (is(kept_inside) ? node_head::inside : offset);
+  }
 
   // Where node leaves room, so that an int needs none of its own.
   union {
@@ -78,9 +81,9 @@ static_assert(sizeof(void*) != 8 || sizeof(value_node) == 56);
 // From the 16th of a run (V4).
 struct late_value : value_node {
   late_value(const context& above, const key_base& k, const value_type& t, std::uint64_t lookup_word,
-             std::size_t place_in_run, const value_index* i, std::uint64_t since_last, std::uint8_t words = 0,
-             bool given = false) noexcept
-      : value_node(above, k, t, lookup_word, place_in_run, words, given), last(i), since(since_last) {}
+             std::size_t place_in_run, const value_index* i, std::uint64_t since_last,
+             birth how = {}) noexcept
+      : value_node(above, k, t, lookup_word, place_in_run, how), last(i), since(since_last) {}
   const value_index* const last;
   const std::uint64_t since;  // the second filter
 };

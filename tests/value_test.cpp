@@ -175,6 +175,71 @@ TEST(Value, OfEverySize) {
   EXPECT_NE(ctx.value(none), nullptr);
 }
 
+// Made by copying its bytes, or by a constructor that may throw; and known by its number.
+template <std::size_t size, bool by_bytes>
+struct sized {
+  std::array<unsigned char, size> all{};
+  sized() = default;
+  explicit sized(unsigned char n) { all.fill(n); }
+};
+template <std::size_t size>
+struct sized<size, false> {
+  std::array<unsigned char, size> all{};
+  static inline int alive = 0;
+  static inline bool fails = false;
+  explicit sized(unsigned char n) {
+    if (fails) throw std::runtime_error("sized");
+    all.fill(n);
+    ++alive;
+  }
+  sized(const sized&) = delete;
+  sized& operator=(const sized&) = delete;
+  ~sized() { --alive; }
+};
+
+// Long enough for each kind of place in a run: values with an index, those after it, and those that lie far from the first.
+template <std::size_t size, bool by_bytes>
+void expect_found_in_a_long_chain(const heed::context& root) {
+  using type = sized<size, by_bytes>;
+  constexpr unsigned char length = 40;
+  std::deque<heed::key<type>> keys;
+  std::vector<heed::context> chain{root};
+  for (unsigned char n = 0; n < length; ++n) {
+    const heed::key<type>& key = keys.emplace_back("sized");
+    if constexpr (by_bytes) {
+      chain.push_back(heed::with_value(chain.back(), key, type(n)));
+    } else {
+      type::fails = true;
+      EXPECT_THROW(static_cast<void>(heed::with_value(chain.back(), key, n)), std::runtime_error);
+      type::fails = false;
+      chain.push_back(heed::with_value(chain.back(), key, n));
+    }
+    for (unsigned char m = 0; m <= n; ++m) {
+      const type* found = chain.back().value(keys[m]);
+      ASSERT_NE(found, nullptr) << size << " bytes, " << int(m) << " of " << int(n);
+      ASSERT_EQ(found->all, type(m).all) << size << " bytes, " << int(m) << " of " << int(n);
+    }
+  }
+  if constexpr (!by_bytes) {
+    EXPECT_EQ(type::alive, length);
+    chain = {chain.back()};  // which keeps them all
+    EXPECT_EQ(type::alive, length);
+    chain.clear();
+    EXPECT_EQ(type::alive, 0);
+  }
+}
+
+TEST(Value, OfEverySizeInALongChain) {
+  const auto each = []<std::size_t... sizes>(const heed::context& root, std::index_sequence<sizes...>) {
+    (expect_found_in_a_long_chain<sizes, true>(root), ...);
+    (expect_found_in_a_long_chain<sizes, false>(root), ...);
+  };
+  using sizes = std::index_sequence<1, 3, 4, 5, 8, 9, 12, 16, 24, 31, 32, 33, 64, 200, 500>;
+  each(heed::background(), sizes());
+  const heed::cancelable scope = heed::with_cancel(heed::background());
+  each(scope.ctx, sizes());
+}
+
 // What a copy of its bytes would not see, or its address not be.
 struct in_its_place {
   explicit in_its_place(int n) noexcept : number(n), self(this) {}
@@ -237,19 +302,20 @@ TEST(Value, DestroyedOnceByWhicheverThreadIsLast) {
 }
 
 // Of a parent that is moved from, whoever else has it, and wherever in a run it lies.
-TEST(Value, OfAParentThatIsMoved) {
-  std::deque<heed::key<std::uint32_t>> keys;
+template <class Number>
+void expect_chain_of_moved() {
+  std::deque<heed::key<Number>> keys;
   while (keys.size() < 40) keys.emplace_back("moved");
   std::atomic<int> alive = 0;
   for (const bool shared : {false, true}) {
     heed::context ctx = heed::with_value(heed::background(), tracked_key, tracked(alive));
     std::vector<heed::context> others;
-    for (std::uint32_t i = 0; i < 40; ++i) {
+    for (Number i = 0; i < 40; ++i) {
       if (shared) others.push_back(ctx);
       heed::context next = heed::with_value(std::move(ctx), keys[i], i);
       EXPECT_EQ(ctx, heed::background());  // NOLINT(bugprone-use-after-move)
       ctx = std::move(next);
-      for (std::uint32_t k = 0; k <= i; ++k) ASSERT_EQ(*ctx.value(keys[k]), k);
+      for (Number k = 0; k <= i; ++k) ASSERT_EQ(*ctx.value(keys[k]), k);
     }
     EXPECT_NE(ctx.value(tracked_key), nullptr);
     others.clear();
@@ -259,6 +325,10 @@ TEST(Value, OfAParentThatIsMoved) {
     ctx = {};
     EXPECT_EQ(alive, 0);
   }
+}
+TEST(Value, OfAParentThatIsMoved) {
+  expect_chain_of_moved<std::uint32_t>();
+  expect_chain_of_moved<std::uint64_t>();
   EXPECT_EQ(*heed::with_value(heed::with_value(heed::background(), a_key, 1), b_key, 2).value(a_key), 1);
 }
 

@@ -299,27 +299,25 @@ class HEED_API derived {
   static cancelable within(const context& parent, duration timeout, error cause, std::source_location where) {
     return {*make_within(parent, timeout, cause ? &cause : nullptr, where), where};
   }
-  // Of an object that is its bytes, and of one that node_head::fits_inside().
-  static context value(const context& parent, const key_base& k, const value_type& type, const void* bytes,
-                       std::source_location where) {
-    return {make_value(parent, k, type, bytes, where), parent.scope_};
+  // Of an object that is its bytes, in words; and of one that node_head::fits_inside().
+  static context value(const context& parent, const key_base& k, const value_type& type,
+                       const std::uint64_t* words, std::source_location where) {
+    return {make_value(parent, k, type, words, where), parent.scope_};
   }
   static context small_value(const context& parent, const key_base& k, const value_type& type,
                              std::uint32_t bytes, std::source_location where) {
     return {make_small_value(parent, k, type, bytes, where), parent.scope_};
   }
   // The same, of a parent that is moved from.
+  static context value(context&& parent, const key_base& k, const value_type& type,
+                       const std::uint64_t* words, std::source_location where) {
+    if (node_head* made = make_value_of(parent, k, type, words)) return in_place_of(parent, made);
+    return instead_of(parent, make_value(parent, k, type, words, where));
+  }
   static context small_value(context&& parent, const key_base& k, const value_type& type, std::uint32_t bytes,
                              std::source_location where) {
-    node_head* made = parent.node_ ? make_small_value_of(parent, k, type, bytes) : nullptr;
-    const scope* const within = parent.scope_;
-    if (made) {
-      parent.node_ = nullptr;
-    } else {
-      made = make_small_value(parent, k, type, bytes, where);
-    }
-    parent = context();
-    return {made, within};
+    if (node_head* made = make_small_value_of(parent, k, type, bytes)) return in_place_of(parent, made);
+    return instead_of(parent, make_small_value(parent, k, type, bytes, where));
   }
 
  private:
@@ -333,14 +331,24 @@ class HEED_API derived {
   static scope* make_within_anyhow(const context& parent, duration timeout, error* cause,
                                    std::source_location where);
   [[gnu::returns_nonnull]] static node_head* make_value(const context& parent, const key_base& k,
-                                                        const value_type& type, const void* bytes,
+                                                        const value_type& type, const std::uint64_t* words,
                                                         std::source_location where);
   [[gnu::returns_nonnull]] static node_head* make_small_value(const context& parent, const key_base& k,
                                                               const value_type& type, std::uint32_t bytes,
                                                               std::source_location where);
-  // Its hold on the parent is that of the handle, which is the last one; null: it is not, or not quickly.
+  // Their hold on the parent is that of the handle, which is the last one; null: it is not, or not quickly.
+  static node_head* make_value_of(const context& last, const key_base& k, const value_type& type,
+                                  const std::uint64_t* words);
   static node_head* make_small_value_of(const context& last, const key_base& k, const value_type& type,
                                         std::uint32_t bytes);
+  static context in_place_of(context& parent, node_head* made) noexcept {
+    parent.node_ = nullptr;
+    return {made, std::exchange(parent.scope_, &never_ending)};
+  }
+  static context instead_of(context& parent, node_head* made) noexcept {
+    context old = std::move(parent);
+    return {made, old.scope_};
+  }
 };
 
 /// A child that ends when its cancel is called or when its parent ends, whichever is first. Born done below a
@@ -426,8 +434,8 @@ context with_value(const context& parent, const key<T>& k, V&& value,
     return derived::small_value(parent, k, value_type_of<T>, node_head::bytes_of(T(std::forward<V>(value))),
                                 where);
   } else if constexpr (node_head::is_its_bytes<T, V>) {
-    const T made(std::forward<V>(value));
-    return derived::value(parent, k, value_type_of<T>, std::addressof(made), where);
+    const node_head::words<T> words(T(std::forward<V>(value)));
+    return derived::value(parent, k, value_type_of<T>, words.at, where);
   } else {
     value_slot slot(parent, k, value_type_of<T>);
     ::new (slot.storage()) T(std::forward<V>(value));
@@ -435,8 +443,9 @@ context with_value(const context& parent, const key<T>& k, V&& value,
   }
 }
 /// As above, of a parent that is moved from: `ctx = with_value(std::move(ctx), k, v)`. Where that was its last handle, the child
-/// keeps the parent by what the handle kept it by, so that for values of four bytes at most nothing is counted. Afterwards `parent`
-/// is background(); where this throws, it is as it was. Meanwhile no other thread may use that handle; other handles they may.
+/// keeps the parent by what the handle kept it by, so that for values of 32 bytes at most that are no more than their bytes nothing
+/// is counted. Afterwards `parent` is background(); where this throws, it is as it was. Meanwhile no other thread may use that
+/// handle; other handles they may.
 template <class T, class V = T>
   requires std::constructible_from<T, V> && (!std::same_as<std::remove_cvref_t<V>, std::in_place_t>)
 context with_value(context&& parent, const key<T>& k, V&& value,
@@ -444,6 +453,9 @@ context with_value(context&& parent, const key<T>& k, V&& value,
   if constexpr (node_head::is_small<T, V>) {
     return derived::small_value(std::move(parent), k, value_type_of<T>,
                                 node_head::bytes_of(T(std::forward<V>(value))), where);
+  } else if constexpr (node_head::is_its_bytes<T, V>) {
+    const node_head::words<T> words(T(std::forward<V>(value)));
+    return derived::value(std::move(parent), k, value_type_of<T>, words.at, where);
   } else {
     context made = with_value(std::as_const(parent), k, std::forward<V>(value), where);
     parent = context();

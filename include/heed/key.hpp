@@ -86,7 +86,8 @@ struct node_head {
   // Of a value made of a V: whether nothing but its bytes is to be kept, and whether it fits inside, too.
   template <class T, class V>
   static constexpr bool is_its_bytes =
-      std::is_trivially_copyable_v<T> && std::is_trivially_constructible_v<T, V> && sizeof(T) <= 32;
+      std::is_trivially_copyable_v<T> && std::is_trivially_constructible_v<T, V> && sizeof(T) <= 32 &&
+      alignof(T) <= alignof(std::uint64_t);
   template <class T, class V>
   static constexpr bool is_small = is_its_bytes<T, V> && fits_inside(sizeof(T), alignof(T));
   template <class T>
@@ -96,6 +97,15 @@ struct node_head {
                                  reinterpret_cast<const char*>(std::addressof(value)), sizeof(T));
     return bytes;
   }
+  // The same of one that is_its_bytes, in words.
+  template <class T>
+  struct words {
+    explicit words(const T& value) noexcept {
+      std::char_traits<char>::copy(reinterpret_cast<char*>(at),
+                                   reinterpret_cast<const char*>(std::addressof(value)), sizeof(T));
+    }
+    std::uint64_t at[(sizeof(T) + sizeof(std::uint64_t) - 1) / sizeof(std::uint64_t)] = {};
+  };
   static constexpr std::size_t inside = sizeof(std::uint64_t) + sizeof(void*) + 3 * sizeof(std::uint32_t);
   static constexpr std::size_t key_at = inside + sizeof(std::uint32_t) + sizeof(void*);
 

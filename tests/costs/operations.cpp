@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
 #include <vector>
 
 namespace {
@@ -28,6 +29,8 @@ void keep(const T& value) {
 
 constexpr heed::key<int> key{"key"};
 constexpr heed::key<int> other_key{"other"};
+constexpr heed::key<long> long_key{"long"};
+constexpr heed::key<std::string> text_key{"text"};
 
 }  // namespace
 
@@ -63,6 +66,8 @@ int main() {
     c.cancel();
   });
   measure("with_value", [&] { keep(heed::with_value(live, key, 1)); });
+  measure("with_value, of eight bytes", [&] { keep(heed::with_value(live, long_key, 1)); });
+  measure("with_value, of a string", [&] { keep(heed::with_value(live, text_key, "text")); });
   measure("with_value twice, the first moved",
           [&] { keep(heed::with_value(heed::with_value(heed::background(), key, 1), other_key, 2)); });
   measure("with_cancel, a child gone, + cancel", [&] {

@@ -29,11 +29,18 @@ struct made_by_constructor {
   explicit made_by_constructor(int) {}
   std::array<char, size> all{};
 };
+template <std::size_t size>
+struct with_destructor {
+  std::array<char, size> all{};
+  ~with_destructor() { all[0] = 1; }
+};
 
 template <class T, class... Args>
 void come_and_go(const heed::key<T>& key, Args... args) {
   std::vector<heed::context> all;
   for (int i = 0; i < 500; ++i) all.push_back(heed::with_value(heed::background(), key, args...));
+  heed::context chain;  // values of each kind: with an index, and after it
+  for (int i = 0; i < 50; ++i) chain = heed::with_value(chain, key, args...);
 }
 
 template <std::size_t... sizes>
@@ -42,9 +49,11 @@ void each_size() {
       [] {
         static constexpr heed::key<bytes<sizes>> plain{"plain"};
         static constexpr heed::key<made_by_constructor<sizes>> made{"made"};
+        static constexpr heed::key<with_destructor<sizes>> destroyed{"destroyed"};
         const auto pass = [] {
           come_and_go(plain, bytes<sizes>{});
           come_and_go(made, std::in_place, 1);
+          come_and_go(destroyed, std::in_place);
         };
         pass();  // what this thread keeps, it has now
         const auto before = blocks_out();
