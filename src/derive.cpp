@@ -81,9 +81,10 @@ detached_node::detached_node(node* above) noexcept
   set_block(sizeof(detached_node), true);
 }
 
-cancel_node::cancel_node() noexcept : node(kind::cancel, nullptr, 2, lookup_none) {}
+[[gnu::always_inline]] inline cancel_node::cancel_node() noexcept
+    : node(kind::cancel, nullptr, 2, lookup_none) {}
 
-inline cancel_node::cancel_node(cancel_node& above) noexcept
+[[gnu::always_inline]] inline cancel_node::cancel_node(cancel_node& above) noexcept
     : node(kind::cancel, &above, 2 | node::up, lookup_past(lookup_at(&above)),
            own_scheduler | own_memory | timed | mixed, birth()) {}
 
@@ -267,12 +268,15 @@ template <below what, class Node>
   return linked_quickly<below::value>(*above, w, *n);
 }
 
+// What most contexts are made of, below background().
+static bool is_usual(kind parent) noexcept {
+  return parent >= kind::value && parent <= kind::deadline;
+}
+
 scope* derived::make(const context& parent, std::source_location where) {
   node* const parent_node = tree::of(parent);
-  const bool usual =
-      (!parent_node || ((parent_node->what == kind::cancel || parent_node->what == kind::value) &&
-                        !parent_node->is(node::own_memory))) &&
-      track::surely_off();
+  const bool usual = (!parent_node || (is_usual(parent_node->what) && !parent_node->is(node::own_memory))) &&
+                     track::surely_off();
   void* const room = usual ? pool::take_quickly(sizeof(cancel_node)) : nullptr;
   if (!room) [[unlikely]]
     return child_anywhere(parent, where);
@@ -365,7 +369,8 @@ bool is_later(const context& parent, time_point when) noexcept {
 
 }  // namespace
 
-scope* derived::make_until(const context& parent, time_point when, error* cause, std::source_location where) {
+scope* derived::make_until_anyhow(const context& parent, time_point when, error* cause,
+                                  std::source_location where) {
   if (is_later(parent, when)) return make(parent, where);
   scheduler& on = scheduler_of(tree::of(parent));
   return with_timer(parent, when, on.now(), on, cause, where);
@@ -383,29 +388,72 @@ scope* derived::make_until(const context& parent, time_point when, error* cause,
   return linked(n);
 }
 
-// As make(), in a few steps.
+// The nearest deadline at or above a scope, where that is the earliest; null: what else has one comes before, or counts on
+// another clock.
+[[gnu::noinline]] static const deadline_node* deadline_above(const cancel_node& scope_node) noexcept {
+  const cancel_node* n = &scope_node;
+  while (n && n->what == kind::cancel) n = scope_above(n->parent);
+  return n && n->what == kind::deadline && !n->is(node::mixed) ? static_cast<const deadline_node*>(n)
+                                                               : nullptr;
+}
+
+// Where a child with a deadline is to hang.
+struct place_below {
+  [[gnu::always_inline]] explicit place_below(const context& c) noexcept
+      : parent(tree::of(c)), above(node_of(tree::scope_of(c))),
+        // acquire: as in make().
+        w(above ? above->word.load(std::memory_order_acquire) : 0) {
+    usual = (!parent ||
+             (is_usual(parent->what) && (parent->traits & (node::own_scheduler | node::own_memory)) == 0)) &&
+            (w & word::verdict) == 0 && track::surely_off();
+    if (!usual || !above || !above->is(node::timed)) return;
+    const deadline_node* const nearest = deadline_above(*above);
+    if ((usual = nearest)) earliest = nearest->when();
+  }
+
+  node* const parent;
+  cancel_node* const above;
+  const std::uint64_t w;
+  bool usual;  // for a child in a few steps, as in make()
+  time_point earliest = time_point::max();
+};
+
+// Where that is usual, and `when` is still to come.
+[[gnu::always_inline]] static inline scope* armed_and_linked_quickly(const place_below& p, void* room,
+                                                                     time_point when,
+                                                                     std::source_location where) {
+  auto* n = ::new (room) deadline_node(p.parent, p.above, when, where);
+  if (!the_process_scheduler().time().try_arm(*n)) [[unlikely]]
+    return armed_and_linked(*n);
+  if (p.above == p.parent) return p.above ? linked_quickly<below::scope>(*p.above, p.w, *n) : n;
+  if (p.above) return linked_quickly<below::value>(*p.above, p.w, *n);
+  hold(*p.parent);  // L2
+  return n;
+}
+
 scope* derived::make_within(const context& parent, duration timeout, error* cause,
                             std::source_location where) {
   constexpr auto longest = std::chrono::hours(24 * 365 * 100);  // for which nothing overflows
-  node* const parent_node = tree::of(parent);
-  cancel_node* const above = node_of(tree::scope_of(parent));
-  // acquire: as in make().
-  const std::uint64_t w = above ? above->word.load(std::memory_order_acquire) : 0;
-  const bool usual =
-      (!parent_node || ((parent_node->what == kind::cancel || parent_node->what == kind::value) &&
-                        (parent_node->traits & (node::own_scheduler | node::own_memory)) == 0)) &&
-      (w & word::verdict) == 0 && (!above || (above->traits & (node::timed | node::mixed)) == 0) && !cause &&
-      timeout > duration::zero() && timeout < longest && track::surely_off();
-  void* const room = usual ? pool::take_quickly(sizeof(deadline_node)) : nullptr;
-  if (!room) [[unlikely]]
+  const place_below p(parent);
+  if (!p.usual || cause || timeout <= duration::zero() || timeout >= longest) [[unlikely]]
     return make_within_anyhow(parent, timeout, cause, where);
-  auto* n = ::new (room) deadline_node(parent_node, above, os::now() + timeout, where);
-  if (!the_process_scheduler().time().try_arm(*n)) [[unlikely]]
-    return armed_and_linked(*n);
-  if (above == parent_node) return above ? linked_quickly<below::scope>(*above, w, *n) : n;
-  if (above) return linked_quickly<below::value>(*above, w, *n);
-  hold(*parent_node);  // L2
-  return n;
+  const time_point when = os::now() + timeout;
+  if (when > p.earliest) return make(parent, where);
+  void* const room = pool::take_quickly(sizeof(deadline_node));
+  if (!room) [[unlikely]]
+    return make_until_anyhow(parent, when, cause, where);
+  return armed_and_linked_quickly(p, room, when, where);
+}
+
+scope* derived::make_until(const context& parent, time_point when, error* cause, std::source_location where) {
+  const place_below p(parent);
+  if (!p.usual || cause || when == time_point::max()) [[unlikely]]
+    return make_until_anyhow(parent, when, cause, where);
+  if (when > p.earliest) return make(parent, where);
+  void* const room = when > os::now() ? pool::take_quickly(sizeof(deadline_node)) : nullptr;
+  if (!room) [[unlikely]]
+    return make_until_anyhow(parent, when, cause, where);
+  return armed_and_linked_quickly(p, room, when, where);
 }
 
 scope* derived::make_within_anyhow(const context& parent, duration timeout, error* cause,

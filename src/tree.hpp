@@ -79,7 +79,7 @@
 
 namespace heed::inline v0 {
 
-enum class kind : std::uint8_t { todo, root, value, detached, cancel, deadline, custom, merge, tether };
+enum class kind : std::uint8_t { todo, root, detached, value, cancel, deadline, custom, merge, tether };
 
 struct node : node_head {
   static constexpr std::uint32_t up = 1U << 31;         // in handles: see above

@@ -321,13 +321,15 @@ class HEED_API derived {
   }
 
  private:
-  // Made in the library, and handed over in a register. `cause`: null, or what is moved from. make() and make_within() go the
-  // quick way where they can.
+  // Made in the library, and handed over in a register. `cause`: null, or what is moved from. The first three go the quick way
+  // where they can.
   [[gnu::returns_nonnull]] static scope* make(const context& parent, std::source_location where);
   [[gnu::returns_nonnull]] static scope* make_until(const context& parent, time_point when, error* cause,
                                                     std::source_location where);
   [[gnu::returns_nonnull]] static scope* make_within(const context& parent, duration timeout, error* cause,
                                                      std::source_location where);
+  static scope* make_until_anyhow(const context& parent, time_point when, error* cause,
+                                  std::source_location where);
   static scope* make_within_anyhow(const context& parent, duration timeout, error* cause,
                                    std::source_location where);
   [[gnu::returns_nonnull]] static node_head* make_value(const context& parent, const key_base& k,
