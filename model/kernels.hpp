@@ -23,6 +23,7 @@ std::vector<kernel> task_kernels();      // kernels_task.cpp
 std::vector<kernel> walk_kernels();      // kernels_walk.cpp
 std::vector<kernel> loop_kernels();      // kernels_loop.cpp
 std::vector<kernel> hooked_kernels();    // kernels_hooked.cpp
+std::vector<kernel> chain_kernels();     // kernels_chain.cpp
 std::vector<kernel> broken_kernels();    // broken.cpp: not among those above
 
 }  // namespace model

@@ -19,7 +19,7 @@ bool abandon_single(cancel_node& n) noexcept {
     // acq_rel, as in release_handle().
   } while (!c->handles.compare_exchange_weak(before, before & ~node::up, std::memory_order_acq_rel,
                                              std::memory_order_relaxed));
-  static_cast<void>(take_out(s, *c));  // not from a chunk
+  take_single_out(s, *c);
   return true;
 }
 

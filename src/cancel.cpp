@@ -13,7 +13,8 @@
 //     waits itself only for walks further down. So the waiting ends (I3, without a deadlock).
 //   - The child is being destroyed: it has no children, and nobody can see it.
 // A walk touches a child for the last time when it exchanges its word, unless it has pinned it before: what nothing
-// hangs on may be freed right then (L4).
+// hangs on may be freed right then (L4). Or unless it has the lock of the child's own shard, from before that until it has taken off
+// what hangs there, one child at most, and goes on with that (L7): so it goes down a line of contexts without a pin.
 // So that no such root is missed, a node stays on its parent's list until it is settled, whoever drops it.
 // A merge has two parent scopes, so two walks may meet it. Those take turns, by a lock of their own: merge.cpp.
 // What is linked later meets a done parent: is_open() decides between the two by the parent's word, see there.
@@ -269,6 +270,13 @@ bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location whe
 }
 
 bool cancel_without_cause(cancel_node& n, std::source_location where) noexcept {
+  // relaxed, and release: one step as in cancel_in_passing().
+  std::uint64_t w = n.word.load(std::memory_order_relaxed);
+  if (w == word::uncommon && n.what == kind::cancel &&
+      n.word.compare_exchange_strong(
+          w, static_cast<std::uint64_t>(errc::canceled) | word::settled | word::uncommon | word::at(where),
+          std::memory_order_release, std::memory_order_relaxed))
+    return true;
   if (n.is(node::own_cause)) return cancel_anyhow(n, where);
   const quick done = cancel_quickly(n, errc::canceled, word::at(where));
   return done == quick::no ? cancel_anyhow(n, where) : done == quick::won;

@@ -20,13 +20,21 @@ inline bool rides(const cancel_node& child) noexcept {
 }
 // For a child, or a callback, that was taken off `s`, whose lock is held, and does not go itself: if it kept `above` by hanging
 // there, it has a hold from now on (L1, L2).
-void taken_off(cancel_node& above, shard& s, const cancel_node& child) noexcept HEED_REQUIRES(s.lock);
 inline void start_holding(cancel_node& above, shard& s) noexcept HEED_REQUIRES(s.lock) {
   if (s.orphan && s.empty()) {
     s.orphan = false;  // what all had, the last to go has for itself (L1)
   } else {
     above.holds.fetch_add(1, std::memory_order_relaxed);  // relaxed: it is kept by what hangs there
   }
+}
+inline void stop_being_orphan(cancel_node& above, shard& s) noexcept HEED_REQUIRES(s.lock) {
+  if (!s.orphan || !s.empty()) return;
+  s.orphan = false;
+  // release: as in drop(). Not the last: the caller has a pin, or what is between the child and `above` has a hold.
+  above.holds.fetch_sub(1, std::memory_order_release);
+}
+inline void taken_off(cancel_node& above, shard& s, const cancel_node& child) noexcept HEED_REQUIRES(s.lock) {
+  return rides(child) ? start_holding(above, s) : stop_being_orphan(above, s);
 }
 // For a node whose last handle has gone: what still hangs in `s`, whose lock is held, keeps it (L1).
 inline void make_orphan(cancel_node& n, shard& s) noexcept HEED_REQUIRES(s.lock) {
@@ -36,7 +44,7 @@ inline void make_orphan(cancel_node& n, shard& s) noexcept HEED_REQUIRES(s.lock)
 }
 // Whether it is on its parent's list, the lock of which is held. What a walk took off may still say so (L4); a merge is on the
 // lists of two.
-inline bool hangs(const cancel_node& n, bool is_merge) noexcept {
+[[gnu::always_inline]] inline bool hangs(const cancel_node& n, bool is_merge) noexcept {
   if ((n.hung.load(std::memory_order_relaxed) & node::on_list) == 0) return false;
   return is_merge || (n.word.load(std::memory_order_relaxed) & word::inherited) == 0;
 }
@@ -56,7 +64,7 @@ inline shard& shard_of(cancel_node& n, unsigned number) noexcept {
   const children_of_shard now = n.own.children.load(std::memory_order_acquire);
   return now.has_table() ? now.table()->at()[number].s : n.own;
 }
-inline bool is_shard_of(const shard& s, const cancel_node& n) noexcept {
+[[gnu::always_inline]] inline bool is_shard_of(const shard& s, const cancel_node& n) noexcept {
   // relaxed: H2, its lock is held.
   return &s != &n.own || !n.own.children.load(std::memory_order_relaxed).has_table();
 }
@@ -133,6 +141,11 @@ inline bool put_where_room_is(shard& s, unsigned number, cancel_node& c) noexcep
 }
 inline bool put(shard& s, unsigned number, cancel_node& c, chunk*& spare) noexcept {
   return put_where_room_is(s, number, c) || put_in_new_chunk(s, number, c, spare);
+}
+// The same where it hangs in no chunk.
+inline void take_single_out(shard& s, cancel_node& c) noexcept HEED_REQUIRES(s.lock) {
+  c.hung.store(number_of(c), std::memory_order_relaxed);
+  s.children.store({}, std::memory_order_relaxed);
 }
 inline chunk* take_out(shard& s, cancel_node& c) noexcept {
   c.hung.store(number_of(c), std::memory_order_relaxed);

@@ -52,12 +52,13 @@ template <auto with_hold, class Node>
   return owes ? with_hold(n, n.parent) : free_quickly(n);
 }
 
-// It rides on its parent, and nobody has turned it yet; and the last handles go. True: it is gone. `otherwise`: it is not so, or not
+// It hangs below a scope, and nobody has turned it yet; and the last handles go. True: it is gone. `otherwise`: it is not so, or not
 // for sure, and nothing has changed but that a shard may be locked. `with_hold`: one of the two above. If that says no, the node
-// is off its list, and has a hold from there.
-template <auto with_hold, auto otherwise, class Node>
+// is off its list, and has a hold on its parent.
+template <bool riding, auto with_hold, auto otherwise, class Node>
 [[gnu::always_inline]] inline bool free_hanging(Node& n) noexcept HEED_UNCHECKED {
-  auto& above = static_cast<cancel_node&>(*n.parent);
+  cancel_node& above =
+      riding ? static_cast<cancel_node&>(*n.parent) : *node_of(static_cast<value_node&>(*n.parent).within);
   shard& s = shard_of(above, number_of(n));
   if (!s.lock.try_lock()) return otherwise(n, nullptr);
   // acquire: what was done by who pinned it, under this lock (L3).
@@ -65,19 +66,24 @@ template <auto with_hold, auto otherwise, class Node>
     return otherwise(n, &s);
   }
   chunk* const emptied = take_out(s, n);
-  const bool last = s.orphan && s.empty();  // L1: it drops what all had
-  if (last) s.orphan = false;
+  bool owes = true;  // L2
+  if constexpr (riding) {
+    owes = s.orphan && s.empty();  // L1: it drops what all had
+    if (owes) s.orphan = false;
+  } else {
+    stop_being_orphan(above, s);
+  }
   const bool wake = s.lock.unlock_only();
-  if (wake || emptied || last) [[unlikely]]
-    return free_slowly<with_hold>(n, emptied, last, wake ? &s : nullptr);
-  return free_quickly(n);
+  if (wake || emptied || (riding && owes)) [[unlikely]]
+    return free_slowly<with_hold>(n, emptied, owes, wake ? &s : nullptr);
+  return riding ? free_quickly(n) : with_hold(n, n.parent);
 }
 
 [[gnu::noinline]] bool release_hanging(cancel_node& n) noexcept {
-  return free_hanging<free_and_drop<cancel_node>, release_otherwise>(n);
+  return free_hanging<true, free_and_drop<cancel_node>, release_otherwise>(n);
 }
 [[gnu::noinline]] bool leave_hanging(cancel_node& n) noexcept {
-  return free_hanging<free_unless_last<cancel_node>, stay>(n);
+  return free_hanging<true, free_unless_last<cancel_node>, stay>(n);
 }
 
 // It is live, something was ever hung on it, and `before` is what there is in `handles`, with the last one.
@@ -155,12 +161,10 @@ template <std::uint32_t handles, auto with_hold, auto otherwise, class Node>
   // After those: what leaves it, and goes on, has a hold (L2).
   if (n.holds.load(std::memory_order_acquire) != 1) return otherwise(n, nullptr);
   if (!n.parent) return free_quickly(n);
-  const bool on_list = (w & word::inherited) == 0;
-  if (on_list && rides(n)) return free_hanging<with_hold, otherwise>(n);
-  if (on_list) {
-    heed::leave(n, fate::gone_if_alone);  // false is for what rides
-    // acquire: L3. Not alone: what has found it there, a picture or a walk, goes on with it; and it is off the list.
-    if (n.holds.load(std::memory_order_acquire) != 1) return otherwise(n, nullptr);
+  if ((w & word::inherited) == 0) {
+    if (rides(n)) return free_hanging<true, with_hold, otherwise>(n);
+    if (n.parent->what == kind::value && static_cast<value_node&>(*n.parent).within != &never_ending)
+      return free_hanging<false, with_hold, otherwise>(n);
   }
   return with_hold(n, n.parent);  // L2
 }
@@ -176,6 +180,18 @@ template <std::uint32_t handles, auto with_hold, auto otherwise, class Node>
 [[gnu::noinline]] bool leave_uncommon(cancel_node& n) noexcept {
   return free_uncommon<2, free_unless_last<cancel_node>, stay>(n);
 }
+// L8. `before` is what there is in `handles`, with the last one, or the last two.
+[[gnu::noinline]] void release_inherited(cancel_node& n, std::uint32_t before) noexcept {
+  n.handles.store(before - 1, std::memory_order_relaxed);  // nobody else has it in hand
+  drop(&n);
+}
+[[gnu::noinline]] bool leave_inherited(cancel_node& n, std::uint32_t before) noexcept {
+  n.handles.store(before - 2, std::memory_order_relaxed);
+  if (drop_unless_last(n)) return true;
+  n.handles.store(before, std::memory_order_relaxed);  // its last hold would go
+  return leave_uncommon(n);
+}
+
 [[gnu::noinline]] bool leave_deadline(deadline_node& n) noexcept {
   // relaxed, both: only chooses.
   const std::uint64_t w = n.word.load(std::memory_order_relaxed);
@@ -202,7 +218,9 @@ bool cancelable::leave(scope& s) noexcept {
   if ((handles & node::number) != 2 || (w & word::flags & ~plain_end) != 0 ||
       n.holds.load(std::memory_order_acquire) != 1) [[unlikely]] {
     if (n.what == kind::deadline) return leave_deadline(static_cast<deadline_node&>(n));
-    return n.what == kind::cancel && leave_uncommon(n);
+    if (n.what != kind::cancel) return false;
+    const bool off_list = (w & word::inherited) && (handles & node::number) == 2;
+    return off_list ? leave_inherited(n, handles) : leave_uncommon(n);
   }
   if (!n.parent) [[likely]]
     return free_quickly(n);
@@ -227,6 +245,7 @@ void context::release(node_head* head) noexcept {
       if (w & word::inherited) return static_cast<void>(free_and_drop(n, n.parent));  // its hold (L2)
       return static_cast<void>(release_hanging(n));
     }
+    if (w & word::inherited) return release_inherited(n, handles);
     if ((w & word::flags & ~word::uncommon) == word::hooks) return release_hooked(n, handles);
     return (w & word::flags & ~(plain_end | word::hooks | word::uncommon)) ? release_handle(&n)
                                                                            : release_uncommon(n);

@@ -65,6 +65,17 @@ void destroy(node* n) noexcept {
   free_node(static_cast<cancel_node*>(n));
 }
 
+// Whether who ended it may still have its lock (L7). H4: without `hooks` it is held, and tells nothing.
+inline bool is_walked(const cancel_node& n, std::uint64_t w) noexcept {
+  return (w & word::hooks) && !n.own.lock.is_free();
+}
+// relaxed: the caller has seen the word by acquire, or taken the lock under which its parent's walk would have found it.
+void await_walk(cancel_node& n) noexcept {
+  if (!is_walked(n, n.word.load(std::memory_order_relaxed))) return;
+  n.own.lock.lock();
+  n.own.lock.unlock();
+}
+
 // Takes one hold away; true: it was the last, and the caller is alone with the node, which no list and no timer has
 // any more. Then `owes` tells whether it has a hold on its parent (L2).
 bool take_last(node& n, bool& owes) noexcept {
@@ -79,6 +90,7 @@ bool take_last(node& n, bool& owes) noexcept {
     // looked at next are not older than that.
     if ((c.word.load(std::memory_order_acquire) & word::verdict) == 0) disarm(c);
     if (c.parent) owes = leave(c, fate::gone_if_alone);
+    await_walk(c);  // before the holds are looked at
     if (n.holds.load(std::memory_order_acquire) == 1) return true;
     owes = true;
   }
@@ -89,6 +101,7 @@ bool take_last(node& n, bool& owes) noexcept {
     auto& c = static_cast<cancel_node&>(n);
     disarm(c);
     owes = leave(c, fate::gone);
+    await_walk(c);  // who has no hold
   }
   return true;
 }
@@ -141,7 +154,7 @@ bool drop_unless_last(node& n) noexcept {
 
 // Whether abandon() has taken a child that rides off its parent's list, and is through with it: the lock under which it took
 // `up` away is free again. False also where that is not certain.
-static bool is_abandoned(const cancel_node& c) noexcept {
+[[gnu::always_inline]] static inline bool is_abandoned(const cancel_node& c) noexcept {
   // acquire: abandon() took it away with the lock held, so what is loaded next is not older than that.
   if (!rides(c) || (c.handles.load(std::memory_order_acquire) & node::up)) return false;
   const auto& above = static_cast<const cancel_node&>(*c.parent);
@@ -183,11 +196,12 @@ static inline node* free_plain_node(node& n) noexcept {
   if (n.is(node::own_memory)) return false;
   if (n.what != kind::cancel) return false;
   auto& c = static_cast<cancel_node&>(n);
-  // acquire: L4.
+  // acquire: L4, L7.
   const std::uint64_t w = c.word.load(std::memory_order_acquire);
   if (w & (word::claimed | word::closing | word::has_fd)) return false;
   if (c.parent && (w & word::inherited) == 0 && !is_abandoned(c)) return false;
-  // acquire: L3. After those two: who writes `inherited`, or takes `up` away, has pinned before what it goes on with.
+  if (is_walked(c, w)) return false;
+  // acquire: L3. After those three: who writes `inherited`, or takes `up` away, has pinned before what it goes on with.
   if (n.holds.load(std::memory_order_acquire) != 1) return false;
   if (c.cause || c.own.children.load(std::memory_order_relaxed).has_table()) return false;
   next = c.parent;
@@ -229,14 +243,6 @@ void drop(node* n) noexcept {
     while (n && dropped_quickly(*n, n)) {}  // I7
   }
   if (n) drop_slowly(n);
-}
-
-void taken_off(cancel_node& above, shard& s, const cancel_node& child) noexcept {
-  if (rides(child)) return start_holding(above, s);
-  if (!s.orphan || !s.empty()) return;
-  s.orphan = false;
-  // release: as in drop(). Not the last: the caller has a pin, or what is between the child and `above` has a hold.
-  above.holds.fetch_sub(1, std::memory_order_release);
 }
 
 bool leave(cancel_node& n, fate f) noexcept {

@@ -51,12 +51,14 @@
 //   L6  A hold changes hands, and is not counted, where all is seen under one lock: abandon_single() gives the handles' hold to
 //       the one child that rides, orphan_single() to the one shard. The child's handle count cannot go to 0 meanwhile, or
 //       it would have to be abandoned in its turn.
-//   L7  Who ends a node under its own lock, without a walk, has no pin (cancel_hooked). So whoever gives up the last handle of one
-//      that has `hooks` and a verdict takes that lock, or sees it free, after the verdict and before he looks at the holds.
+//   L7  Who ends a node under its own lock has no pin: not the one that has a child at most (cancel_hooked), nor what lies on a
+//       walk's way and has one (turn_chain). So whoever gives up the last handle or hold of one that has `hooks` and a verdict
+//       takes that lock, or sees it free, after the verdict and before he looks at the holds.
+//   L8  What has `inherited` and loses its last handle makes no orphans: who ended it has a pin, or its lock, until all is off
+//       that hung there, and nothing new comes. Nor is there a list to leave (L4). So the handle is a hold less, no more.
 //
-// Locks. A shard's lock guards its lists, and the links and shard numbers of what hangs there. At most one node's lock
-// is held at a time, and nothing is waited for meanwhile. The one lock that may be held before is the merges'
-// (merge.cpp).
+// Locks. A shard's lock guards its lists, and the links and shard numbers of what hangs there. While one is held, nothing is waited
+// for: at most a child's is tried. The one lock that may be held before is the merges' (merge.cpp).
 #pragma once
 
 #include <heed/atomic.hpp>

@@ -64,7 +64,8 @@ struct value_node : node {
   value_node(const context& parent_context, const key_base& k, const value_type& t, std::uint64_t lookup_word,
              std::size_t place_in_run, birth how = {}) noexcept;
   void* storage() const noexcept {
-    return const_cast<char*>(reinterpret_cast<const char*>(this)) + (is(kept_inside) ? node_head::inside : offset);
+    return const_cast<char*>(reinterpret_cast<const char*>(this)) +
+           (is(kept_inside) ? node_head::inside : offset);
   }
 
   // Where node leaves room, so that an int needs none of its own.

@@ -62,36 +62,68 @@ class walk {
 
  private:
   void turn_below(cancel_node& n) noexcept {
-    if ((n.word.load(std::memory_order_relaxed) & word::hooks) == 0 || turn_single(n)) return;
+    if ((n.word.load(std::memory_order_relaxed) & word::hooks) == 0 || turn_chain(n)) return;
     for (unsigned number = 0; number < shard_count(n); ++number) {
       while (turn_some(n, number)) {}
     }
   }
 
-  // The usual case: no table, no callbacks, and at most one child. False: it is not so, and nothing has changed.
-  bool turn_single(cancel_node& n) noexcept {
+  // Whether there is no table, nor a callback, and at most one child, which is `only`. Its own shard is locked.
+  static bool has_one_child(cancel_node& n, cancel_node*& only) noexcept HEED_REQUIRES(n.own.lock) {
+    const children_of_shard now = n.own.children.load(std::memory_order_relaxed);
+    only = now.single();
+    return !n.own.callbacks && (only ? only->what != kind::tether : now.nothing());
+  }
+
+  // The usual case: it has_one_child(), and so may that, and so on down. False: it is not so, and nothing has changed. What is
+  // on the way is not pinned: its lock is held from before its verdict until its child is off, so that it stays (L7). The
+  // one above it is still locked then: hence only tried.
+  bool turn_chain(cancel_node& n) noexcept HEED_UNCHECKED {
     if (n.own.children.load(std::memory_order_acquire).has_table()) return false;  // H2: and so it stays
-    cancel_node* lost = nullptr;
-    {
-      shard& s = n.own;
-      const locked guard(s.lock);
-      const children_of_shard now = s.children.load(std::memory_order_relaxed);
-      cancel_node* const c = now.single();
-      if (now.has_table() || s.callbacks || now.chunks() || (c && c->what == kind::tether)) return false;
-      if (c) {
-        c->hung.store(number_of(*c), std::memory_order_relaxed);
-        s.children.store({}, std::memory_order_relaxed);
-        taken_off(n, s, *c);  // L2: before it can be seen to have left
-        turn_child(*c, lost);
-      }
+    cancel_node* c = nullptr;
+    n.own.lock.lock();
+    if (!has_one_child(n, c)) {
+      n.own.lock.unlock();
+      return false;
     }
     if (&n == &root_) {
       quiet_root_ = true;  // on its parent's list, so its `hung` may be written by others
     } else {
       n.hung.store(n.hung.load(std::memory_order_relaxed) | node::no_callbacks, std::memory_order_relaxed);
     }
+    cancel_node* lost = nullptr;
+    cancel_node* at = &n;
+    while (c) {
+      shard& s = at->own;
+      take_single_out(s, *c);
+      taken_off(*at, s, *c);  // L2: before it can be seen to have left
+      cancel_node* below = nullptr;
+      if (turn_locked(*c, below)) {
+        s.lock.unlock();  // the last touch, unless it is `n`
+        at = c;
+        c = below;
+      } else {
+        if (!turn_plain(*c)) turn_child(*c, lost);
+        c = nullptr;
+      }
+    }
+    at->own.lock.unlock();
     await_lost(lost);
     return true;
+  }
+
+  // A child that rides, of which the word tells nothing but that something was hung there, and which has_one_child(), `below`:
+  // true, and its own shard is locked. False: it is not so, or not for sure, and nothing has changed.
+  bool turn_locked(cancel_node& c, cancel_node*& below) noexcept HEED_UNCHECKED {
+    std::uint64_t w = c.word.load(std::memory_order_relaxed);
+    if (w != word::hooks || !c.own.lock.try_lock()) return false;
+    // release, as in turn_one().
+    if (has_one_child(c, below) &&
+        c.word.compare_exchange_strong(w, word::hooks | verdict_ | from_root_, std::memory_order_release,
+                                       std::memory_order_relaxed))
+      return true;
+    c.own.lock.unlock();
+    return false;
   }
 
   // One that was taken off the list.

@@ -218,6 +218,40 @@ TEST(CancelRace, EveryLevelOfAChainAtOnce) {
       });
 }
 
+// A line of contexts with one child each, which is walked without a pin, and dropped meanwhile: from above as soon as each is
+// done, and from below at any time.
+TEST(CancelRace, ALineIsDroppedWhileItsTopEnds) {
+  constexpr std::size_t depth = 8;
+  constexpr static heed::key<heed_test::tracked> key{"tracked"};
+  std::atomic<int> alive = 0;
+  std::optional<heed::cancelable> top;
+  std::vector<std::optional<heed::cancelable>> line(depth);
+  std::optional<heed::context> value;
+  race::rounds(
+      20000 / slower,
+      [&] {
+        top.emplace(heed::with_cancel(heed::background()));
+        for (std::size_t i = 0; i < depth; ++i)
+          line[i].emplace(heed::with_cancel(i == 0 ? top->ctx : line[i - 1]->ctx));
+        value.emplace(heed::with_value(line[depth / 2]->ctx, key, heed_test::tracked(alive)));
+      },
+      {[&] { EXPECT_TRUE(top->cancel()); },
+       [&] {
+         for (std::size_t i = 0; i < depth / 2; ++i) {
+           while (!line[i]->ctx.done()) {}
+           line[i].reset();
+         }
+         value.reset();
+       },
+       [&] {
+         for (std::size_t i = depth; i-- > depth / 2;) line[i].reset();
+       }},
+      [&] {
+        EXPECT_EQ(alive, 0);
+        top.reset();
+      });
+}
+
 // Cases 3 and 9: children are made while the parent is canceled; each is done once cancel() has returned, or is
 // born done. None is lost.
 TEST(CancelRace, ChildrenMadeWhileCanceling) {
