@@ -201,9 +201,13 @@ template <class Node>
   return &n;
 }
 
-[[gnu::noinline]] static scope* born_done(cancel_node& n, cancel_node& above) {
+// As inherit(), of a scope whose word is `w`.
+[[gnu::noinline]] static scope* born_done(cancel_node& n, cancel_node& above, std::uint64_t w) {
   hold(*n.parent);  // L2: it is not linked
-  inherit(n, above);
+  const std::uint64_t decider = (w & word::inherited) ? w & ~word::flags : word::pointing(&above);
+  // relaxed: nobody else has it yet. release: who is given it sees what comes with the verdict.
+  const std::uint64_t own = n.word.load(std::memory_order_relaxed) & word::uncommon;
+  n.word.store((w & word::verdict) | word::inherited | decider | own, std::memory_order_release);
   return &n;
 }
 
@@ -264,7 +268,7 @@ template <below what, class Node>
   // acquire: as in inherit().
   const std::uint64_t w = above->word.load(std::memory_order_acquire);
   if (w & word::verdict) [[unlikely]]
-    return born_done(*n, *above);
+    return born_done(*n, *above, w);
   return linked_quickly<below::value>(*above, w, *n);
 }
 
@@ -287,7 +291,7 @@ scope* derived::make(const context& parent, std::source_location where) {
   // acquire: as in inherit().
   const std::uint64_t w = above.word.load(std::memory_order_acquire);
   if (w & word::verdict) [[unlikely]]
-    return born_done(*n, above);
+    return born_done(*n, above, w);
   return linked_quickly<below::scope>(above, w, *n);
 }
 

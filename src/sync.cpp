@@ -9,15 +9,18 @@ constinit counts waiting{};
 void lock_held(sync::atomic<std::uint32_t>& word) noexcept {
   using namespace std::chrono_literals;
   sync::atomic<std::uint32_t>& here = waiting_for(word);
-  // relaxed, both: the barrier orders the one, and nothing hangs on the other.
+  // relaxed, all: the barrier orders these, and nothing hangs on the others.
+  waiting.all.fetch_add(1, std::memory_order_relaxed);
   here.fetch_add(1, std::memory_order_relaxed);
   const bool sees_all = os::barrier_everywhere();
   // Where there is no such barrier, who unlocks may miss us: then we look again soon.
   while (!try_lock(word)) os::wait_until(word, held, sees_all ? time_point::max() : os::now() + 1ms);
   here.fetch_sub(1, std::memory_order_relaxed);
+  waiting.all.fetch_sub(1, std::memory_order_relaxed);
 }
 
 void nobody_waits() noexcept {
+  waiting.all.store(0, std::memory_order_relaxed);
   for (auto& count : waiting.at) count.store(0, std::memory_order_relaxed);
 }
 

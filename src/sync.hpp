@@ -4,8 +4,9 @@
 // waiting, has every thread of the process pass a barrier (membarrier(2)), and looks once more before it sleeps.
 //  S1  Who unlocks stores first, and then asks whether anybody waits. If it asks after that barrier, it sees the count, and wakes.
 //      If before, its store was before, too, and who waits finds the lock free. (Dekker's two flags, with the cost on one side.)
-//  S2  The lock may be gone after the store, so the count is not in it, but one of some that locks share by their address. Who
-//      finds a stranger's count wakes for no reason, at an address where nobody sleeps or one who looks again.
+//  S2  The lock may be gone after the store, so the count is not in it, but one of some that locks share by their address; and one
+//      of all, which mostly tells enough. Who finds a stranger's count wakes for no reason, at an address where nobody sleeps
+//      or one who looks again.
 #pragma once
 
 #include <heed/atomic.hpp>
@@ -22,9 +23,10 @@ namespace heed::inline v0 {
 namespace futex {
 inline constexpr std::uint32_t held = 1;
 
-// How many threads wait for locks, by address (S2). Lines of their own, which are only written where somebody waits.
-struct alignas(64) counts {
-  std::array<sync::atomic<std::uint32_t>, 64> at;
+// How many threads wait for locks: for any, and by address (S2). Lines of their own, which are only written where somebody waits.
+struct counts {
+  alignas(64) sync::atomic<std::uint32_t> all;
+  alignas(64) std::array<sync::atomic<std::uint32_t>, 64> at;
 };
 [[gnu::visibility("hidden")]] extern constinit counts waiting;
 inline sync::atomic<std::uint32_t>& waiting_for(const sync::atomic<std::uint32_t>& word) noexcept {
@@ -44,11 +46,12 @@ inline void lock(sync::atomic<std::uint32_t>& word) noexcept {
 }
 // True: somebody may be asleep, and is to be woken. From here on the lock may be gone.
 [[nodiscard]] inline bool unlock_only(sync::atomic<std::uint32_t>& word) noexcept {
-  const sync::atomic<std::uint32_t>& here = waiting_for(word);
   // release: the next holder sees what we wrote.
   word.store(0, std::memory_order_release);
-  asm volatile("" ::: "memory");                     // S1: in this order, for the compiler
-  return here.load(std::memory_order_relaxed) != 0;  // relaxed: S1
+  asm volatile("" ::: "memory");                                    // S1: in this order, for the compiler
+  if (waiting.all.load(std::memory_order_relaxed) == 0) [[likely]]  // relaxed: S1, and below
+    return false;
+  return waiting_for(word).load(std::memory_order_relaxed) != 0;
 }
 inline void unlock(sync::atomic<std::uint32_t>& word) noexcept {
   if (unlock_only(word)) [[unlikely]]
