@@ -170,9 +170,9 @@ static inline node* free_plain_node(node& n) noexcept {
   return above;
 }
 
-// What happens to most nodes when a hold goes: it was not the last one; or the node is a value that is its bytes; or it was made
-// by with_cancel(), is on no list any more, and there is nothing unusual to it. True: that is done, and `next` is what a hold
-// has to be dropped on now. False: nothing has changed.
+// What happens to most nodes when a hold goes: it was not the last one; or the node is a value; or it was made by with_cancel(), is
+// on no list any more, and there is nothing unusual to it but a cause. True: that is done, and `next` is what a hold has to be
+// dropped on now. False: nothing has changed. Runs what is foreign.
 [[gnu::always_inline]] static inline bool dropped_quickly(node& n, node*& next) noexcept {
   // acquire: L3.
   std::uint32_t held = n.holds.load(std::memory_order_acquire);
@@ -203,7 +203,7 @@ static inline node* free_plain_node(node& n) noexcept {
   if (is_walked(c, w)) return false;
   // acquire: L3. After those three: who writes `inherited`, or takes `up` away, has pinned before what it goes on with.
   if (n.holds.load(std::memory_order_acquire) != 1) return false;
-  if (c.cause || c.own.children.load(std::memory_order_relaxed).has_table()) return false;
+  if (c.own.children.load(std::memory_order_relaxed).has_table()) return false;
   next = c.parent;
   c.~cancel_node();
   pool::give(&c, sizeof c);
