@@ -1,6 +1,7 @@
 // Contexts in a line, of which the top ends: the way down that pins nothing (L7), while the line is dropped, hung on, or ended elsewhere.
 #include "engine.hpp"
 #include "kernels.hpp"
+#include "os_model.hpp"
 
 #include <heed/heed.hpp>
 #include <heed/manual_scheduler.hpp>
@@ -17,6 +18,7 @@ using heed::background;
 using heed::cancelable;
 using heed::context;
 using heed::with_cancel;
+using namespace std::chrono_literals;
 using made = std::unique_ptr<cancelable>;
 
 made make(const context& parent) {
@@ -222,6 +224,56 @@ void held_by_values() {
   join();
 }
 
+// L8: its last handle goes while its parent ends it, and something else than a child with a plain word hangs there.
+enum class hangs_there { callback, deadline, below_value };
+void last_handle_goes(hangs_there what) {
+  constexpr static heed::key<int> number{"number"};
+  heed::manual_scheduler time;
+  {
+    line l(background(time));
+    l.middle->cancel.release();
+    l.lower.reset();
+    std::optional<heed::cancel_callback<std::function<void()>>> told;
+    context value;
+    int calls = 0;
+    if (what == hangs_there::callback) told.emplace(l.middle->ctx, [&] { ++calls; });
+    if (what == hangs_there::deadline)
+      l.lower = std::make_unique<cancelable>(heed::with_timeout(l.middle->ctx, 1s));
+    if (what == hangs_there::below_value) {
+      value = heed::with_value(l.middle->ctx, number, 1);
+      l.lower = make(value);
+    }
+    l.end();
+    spawn([&] { l.middle.reset(); });
+    spawn([&] {
+      told.reset();
+      value = {};
+      if (what == hangs_there::deadline) time.advance(2s);
+      l.lower.reset();
+    });
+    join();
+    check(calls <= 1, "once");
+    time.run_pending();
+  }
+}
+
+// A deadline below another one, or below a value there, made while what is above both ends.
+void deadline_made_below(bool value) {
+  constexpr static heed::key<int> number{"number"};
+  fresh_process();
+  auto top = with_cancel(background());
+  auto timed = heed::with_timeout(top.ctx, 2s);
+  const context parent = value ? heed::with_value(timed.ctx, number, 1) : timed.ctx;
+  std::optional<cancelable> fresh;
+  spawn([&] { fresh.emplace(heed::with_timeout(parent, 1s)); });
+  spawn([&] {
+    top.cancel();
+    check(timed.ctx.done(), "I3");
+  });
+  join();
+  check(fresh->ctx.err() == heed::errc::canceled, "I3");
+}
+
 // Done, with both handles in one hand, while the last hold of what was below it goes.
 void left_done() {
   line l;
@@ -254,6 +306,11 @@ std::vector<kernel> chain_kernels() {
       {"chain.waited_for", waited_for},
       {"chain.value_between", value_between},
       {"chain.held_by_values", held_by_values},
+      {"chain.last_handle_goes_callback", [] { last_handle_goes(hangs_there::callback); }},
+      {"chain.last_handle_goes_deadline", [] { last_handle_goes(hangs_there::deadline); }},
+      {"chain.last_handle_goes_below_value", [] { last_handle_goes(hangs_there::below_value); }},
+      {"chain.deadline_made_below_deadline", [] { deadline_made_below(false); }},
+      {"chain.deadline_made_below_value", [] { deadline_made_below(true); }},
       {"chain.left_done", left_done},
   };
 }
