@@ -301,6 +301,19 @@ void born_done() {
   join();
 }
 
+// The same below a value or not, while it ends: what is born done tells why.
+void born_done_meanwhile(bool by_value) {
+  auto parent = with_cancel(background());
+  const context above = by_value ? heed::with_value(parent.ctx, number, 1) : parent.ctx;
+  std::optional<cancelable> child;
+  spawn([&, c = parent.cancel.share()] { c("why"); });
+  spawn([&] {
+    child.emplace(with_cancel(above));
+    check(!child->ctx.done() || child->ctx.cause().message() == "why", "the cause");
+  });
+  join();
+}
+
 // The cause is shared by who gives it, who asks, and the context.
 void causes_shared() {
   auto [ctx, cancel] = with_cancel(background());
@@ -360,6 +373,8 @@ std::vector<kernel> life_kernels() {
       {"life.split_by_children", split_by_children},
       {"life.split_while_cancel", split_while_cancel},
       {"life.born_done", born_done},
+      {"life.born_done_meanwhile", [] { born_done_meanwhile(false); }},
+      {"life.born_done_meanwhile_below_value", [] { born_done_meanwhile(true); }},
       {"life.causes_shared", causes_shared},
       {"life.merge", merge_dropped},
   };
