@@ -270,13 +270,6 @@ bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location whe
 }
 
 bool cancel_without_cause(cancel_node& n, std::source_location where) noexcept {
-  // relaxed, and release: one step as in cancel_in_passing().
-  std::uint64_t w = n.word.load(std::memory_order_relaxed);
-  if (w == word::uncommon && n.what == kind::cancel &&
-      n.word.compare_exchange_strong(
-          w, static_cast<std::uint64_t>(errc::canceled) | word::settled | word::uncommon | word::at(where),
-          std::memory_order_release, std::memory_order_relaxed))
-    return true;
   if (n.is(node::own_cause)) return cancel_anyhow(n, where);
   const quick done = cancel_quickly(n, errc::canceled, word::at(where));
   return done == quick::no ? cancel_anyhow(n, where) : done == quick::won;
@@ -288,15 +281,10 @@ void expire(deadline_node& n) noexcept {
 
 void inherit(cancel_node& n, cancel_node& from) noexcept {
   // acquire: the cause of the one that decided.
-  const std::uint64_t verdict = from.word.load(std::memory_order_acquire) & word::verdict;
-  cancel_node& decider = decider_of(from);
-  if (n.what == kind::cancel) {  // nobody else has it yet
-    const std::uint64_t uncommon = n.word.load(std::memory_order_relaxed) & word::uncommon;
-    n.word.store(verdict | word::inherited | word::pointing(&decider) | uncommon, std::memory_order_release);
-    return;
-  }
+  const std::uint64_t w = from.word.load(std::memory_order_acquire);
+  if (n.what == kind::cancel) return inherit_word(n, from, w);
   // Where it is lost, its own deadline or source was first.
-  const turned t = turn_one(n, decider, verdict);
+  const turned t = turn_one(n, decider_of(from), w & word::verdict);
   if (t == turned::lost) await_verdict(n);
   if (t != turned::gone) drop(&n);  // the pin; the caller has a hold
 }

@@ -4,8 +4,6 @@
 #include "track.hpp"
 #include "values.hpp"
 
-#include <algorithm>
-#include <memory>
 #include <new>
 #include <utility>
 
@@ -17,24 +15,6 @@ union immortal_node {  // never destroyed: contexts may be used until the very e
   immortal_node() noexcept : value(kind::todo, nullptr, 0, lookup_none) {}
   ~immortal_node() {}
 };
-
-// Hangs a new node under its parent scope, or has it share that scope's end. From here on an ancestor's cancel
-// reaches it. It holds its parent, or rides on it, also when this throws std::bad_alloc (L2).
-void link(cancel_node& n) {
-  cancel_node* above = scope_above(n.parent);
-  struct at_end {
-    node* held;
-    ~at_end() {
-      if (held) hold(*held);
-    }
-  } parent{n.parent};
-  if (!above) return;
-  chunk* spare = nullptr;
-  const bool hung = link(*above, n, spare);
-  free_chunk(spare);
-  if (!hung) return inherit(n, *above);
-  if (rides(n)) parent.held = nullptr;
-}
 
 // The two handles of a node that is being made: it goes where that throws, as it should (I11).
 class both_handles {
@@ -64,6 +44,22 @@ std::uint32_t first_handles(const context& parent) noexcept {
 }
 
 }  // namespace
+
+void link(cancel_node& n) {
+  cancel_node* above = scope_above(n.parent);
+  struct at_end {
+    node* held;
+    ~at_end() {
+      if (held) hold(*held);
+    }
+  } parent{n.parent};
+  if (!above) return;
+  chunk* spare = nullptr;
+  const bool hung = link(*above, n, spare);
+  free_chunk(spare);
+  if (!hung) return inherit(n, *above);
+  if (rides(n)) parent.held = nullptr;
+}
 
 root_node::root_node(scheduler* s, memory* m) noexcept : node(kind::root, nullptr, 1, lookup_none), on(s) {
   if (s) {
@@ -201,13 +197,9 @@ template <class Node>
   return &n;
 }
 
-// As inherit(), of a scope whose word is `w`.
 [[gnu::noinline]] static scope* born_done(cancel_node& n, cancel_node& above, std::uint64_t w) {
   hold(*n.parent);  // L2: it is not linked
-  const std::uint64_t decider = (w & word::inherited) ? w & ~word::flags : word::pointing(&above);
-  // relaxed: nobody else has it yet. release: who is given it sees what comes with the verdict.
-  const std::uint64_t own = n.word.load(std::memory_order_relaxed) & word::uncommon;
-  n.word.store((w & word::verdict) | word::inherited | decider | own, std::memory_order_release);
+  inherit_word(n, above, w);
   return &n;
 }
 
@@ -473,53 +465,6 @@ context without_cancel(const context& parent, std::source_location where) {
   auto* n = make_node<detached_node>(tree::of(parent), tree::of(parent));
   track::made(*n, where);
   return tree::make(n, &never_ending);
-}
-
-custom_slot::custom_slot(const context& parent, std::size_t size, std::size_t align)
-    : parent_(parent),
-      node_(
-          ::new (allocate(tree::of(parent), sizeof(custom_node), size, std::max(alignof(custom_node), align)))
-              custom_node(parent, size, std::max(alignof(custom_node), align))) {}
-
-custom_slot::~custom_slot() {
-  if (!node_) return;
-  if (node_->parent) hold(*node_->parent);             // L2: it was never linked
-  node_->handles.store(1, std::memory_order_relaxed);  // nobody has one: the object was never made
-  release_handle(node_);
-}
-
-void* custom_slot::storage() const noexcept {
-  return static_cast<custom_node*>(node_)->storage();
-}
-
-cancelable custom_slot::commit(custom_context& self, std::source_location where) && {
-  auto* n = static_cast<custom_node*>(std::exchange(node_, nullptr));
-  n->self = &self;
-  n->when =
-      std::min(self.deadline().value_or(time_point::max()), parent_.deadline().value_or(time_point::max()));
-  track::made(*n, where);
-  cancelable made = tree::make(n, where);
-  link(*n);
-  return made;
-}
-
-const void* custom_context::find(const key_base&) const noexcept {
-  return nullptr;
-}
-
-std::optional<time_point> custom_context::deadline() const noexcept {
-  return std::nullopt;
-}
-
-std::string custom_context::name() const {
-  return "custom";
-}
-
-bool custom_context::end(errc verdict, error cause, std::source_location where) noexcept {
-  if (!try_hold(*node_)) return false;  // nobody can see it any more
-  const bool decided = cancel(*node_, verdict, cause, where);
-  drop(node_);
-  return decided;
 }
 
 }  // namespace heed::inline v0

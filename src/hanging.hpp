@@ -14,12 +14,15 @@ inline bool is_open(const cancel_node& n) noexcept {
 // Puts a new child on its parent scope's list, where walks find it; false: too late, the scope is done. Throws
 // std::bad_alloc. Uses `spare`, if it is needed, before it allocates.
 bool link(cancel_node& above, cancel_node& child, chunk*& spare);
+// Hangs a new node under its parent scope, or has it share that scope's end. From here on an ancestor's cancel
+// reaches it. It holds its parent, or rides on it, also when this throws std::bad_alloc (L2).
+void link(cancel_node& n);
 // Whether a child hangs there for as long as it does instead of holding its parent (L2).
 inline bool rides(const cancel_node& child) noexcept {
   return child.parent && child.parent->what >= kind::cancel;
 }
-// For a child, or a callback, that was taken off `s`, whose lock is held, and does not go itself: if it kept `above` by hanging
-// there, it has a hold from now on (L1, L2).
+// For a child that rode, or a callback, that was taken off `s`, whose lock is held, and does not go itself: it has a hold from now on
+// (L1, L2).
 inline void start_holding(cancel_node& above, shard& s) noexcept HEED_REQUIRES(s.lock) {
   if (s.orphan && s.empty()) {
     s.orphan = false;  // what all had, the last to go has for itself (L1)
@@ -27,12 +30,14 @@ inline void start_holding(cancel_node& above, shard& s) noexcept HEED_REQUIRES(s
     above.holds.fetch_add(1, std::memory_order_relaxed);  // relaxed: it is kept by what hangs there
   }
 }
+// For a child that has a hold of its own, wherever it goes.
 inline void stop_being_orphan(cancel_node& above, shard& s) noexcept HEED_REQUIRES(s.lock) {
   if (!s.orphan || !s.empty()) return;
   s.orphan = false;
   // release: as in drop(). Not the last: the caller has a pin, or what is between the child and `above` has a hold.
   above.holds.fetch_sub(1, std::memory_order_release);
 }
+// For a child that was taken off and does not go itself.
 inline void taken_off(cancel_node& above, shard& s, const cancel_node& child) noexcept HEED_REQUIRES(s.lock) {
   return rides(child) ? start_holding(above, s) : stop_being_orphan(above, s);
 }

@@ -350,12 +350,12 @@ bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location whe
 bool cancel_without_cause(cancel_node& n, std::source_location where) noexcept;
 inline bool cancel_in_passing(cancel_node& n, std::source_location where) noexcept {
   constexpr auto verdict = static_cast<std::uint64_t>(errc::canceled);
-  // relaxed: only chooses.
+  // relaxed: only chooses. A with_cancel() that is uncommon from birth has no more to be done: its cause is null, too.
   std::uint64_t w = n.word.load(std::memory_order_relaxed);
-  if (w == 0) [[likely]] {
+  if (w == 0 || (w == word::uncommon && n.what == kind::cancel)) [[likely]] {
     // release: all before the cancel (I4); the cause is null, and the place is in the word (I2). Unpinned, this is the last
     // touch.
-    if (n.word.compare_exchange_strong(w, verdict | word::settled | word::at(where),
+    if (n.word.compare_exchange_strong(w, verdict | word::settled | word::at(where) | w,
                                        std::memory_order_release, std::memory_order_relaxed)) [[likely]]
       return true;
   }
@@ -365,6 +365,13 @@ inline bool cancel_in_passing(cancel_node& n, std::source_location where) noexce
 void expire(deadline_node& n) noexcept;
 // Ends a node that was not linked because its parent scope is done; it is done when this returns.
 void inherit(cancel_node& n, cancel_node& from) noexcept;
+// The same for a with_cancel() that nobody else has yet; `w`: the word of `from`.
+inline void inherit_word(cancel_node& n, cancel_node& from, std::uint64_t w) noexcept {
+  const std::uint64_t decider = (w & word::inherited) ? w & ~word::flags : word::pointing(&from);
+  // relaxed: as it was born. release: a picture may find it (track.hpp), and goes on to the cause of who decided.
+  const std::uint64_t uncommon = n.word.load(std::memory_order_relaxed) & word::uncommon;
+  n.word.store((w & word::verdict) | word::inherited | decider | uncommon, std::memory_order_release);
+}
 // Takes its timer, if it has one that was armed, out of the scheduler. May be done again.
 void disarm(cancel_node& n) noexcept;
 // Whose cause and place count for a node that is done; and that place.

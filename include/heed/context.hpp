@@ -343,6 +343,7 @@ class HEED_API derived {
                                   const std::uint64_t* words);
   static node_head* make_small_value_of(const context& last, const key_base& k, const value_type& type,
                                         std::uint32_t bytes);
+  // What was made takes over what the handle held; or the handle is dropped.
   static context in_place_of(context& parent, node_head* made) noexcept {
     parent.node_ = nullptr;
     return {made, std::exchange(parent.scope_, &never_ending)};
