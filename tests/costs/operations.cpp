@@ -42,6 +42,12 @@ int main() {
   heed::context values = live;
   for (int i = 0; i < 10; ++i) values = heed::with_value(values, i == 0 ? key : other_key, i);
 
+  // heed's own threads are there, too: what fires is served by both.
+  heed::cancelable fired = heed::with_cancel(background);
+  const heed::cancelable early = heed::with_timeout(background, std::chrono::milliseconds(1));
+  heed::after_func(early.ctx, [&] { fired.cancel(); });
+  fired.ctx.wait();
+
   measure("nothing", [&] { keep(live); });
   measure("err, live", [&] {
     if (live.err()) std::abort();
