@@ -99,7 +99,8 @@ std::uint64_t tag_of(const key_base& k) noexcept {
   const std::uint64_t apart = i.tags ^ tag_of(k) * each_byte;
   for (std::uint64_t same = (apart - each_byte) & ~apart & each_byte << 7; same; same &= same - 1) {
     const auto n = static_cast<std::size_t>(std::countr_zero(same)) / 8;
-    if (i.values[n]->key == &k) return i.values[n]->storage();
+    if (i.values[n]->key == &k) [[likely]]
+      return i.values[n]->storage();
   }
   return nullptr;
 }

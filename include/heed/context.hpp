@@ -96,12 +96,14 @@ class HEED_API context {
   const T* value(const key<T>& k) const noexcept {
     const node_head* head = node_;
     if (!head) return nullptr;
-    if (!head->is_value()) {
+    if (!head->is_value()) [[unlikely]] {
       head = head->answering();
       if (!head) return nullptr;
     }
     if (!head->may_know(k)) return nullptr;
-    return head->is_value() && head->is_of(k) ? head->value<T>() : static_cast<const T*>(find(*head, k));
+    if (head->is_value() && head->is_of(k)) [[likely]]
+      return head->value<T>();
+    return static_cast<const T*>(find(*head, k));
   }
   /// False: err() can never change; true for everything that can be canceled, also once it is. Go says
   /// the same by a nil Done channel.
