@@ -298,7 +298,7 @@ void condition_any_notified() {
 
 // --- more of mutexes and of time by hand ---
 
-// All who waited have given up: who unlocks finds the mutex queued, and nobody there (L1).
+// All who waited have given up: who unlocks finds the mutex queued, and nobody there (Q1).
 void mutex_given_up() {
   heed::mutex m;
   auto inside = std::make_unique<int>(0);

@@ -10,8 +10,8 @@ bool abandon_single(cancel_node& n) noexcept {
   if (n.own.children.load(std::memory_order_acquire).has_table()) return false;
   shard& s = n.own;
   const locked guard(s.lock);
-  cancel_node* const c = s.callbacks ? nullptr : s.children.load(std::memory_order_relaxed).single();
-  if (!c || s.orphan || c->what == kind::tether || !rides(*c)) return false;
+  cancel_node* c = nullptr;
+  if (!holds_one_child(s, c) || !c || s.orphan || !rides(*c)) return false;
   // The number cannot go to 0 in between: then it would be for the general way to go on below.
   std::uint32_t before = c->handles.load(std::memory_order_relaxed);
   do {

@@ -12,14 +12,14 @@
 //     below it. The other one is in its first phase then, runs nothing foreign, holds no lock while it waits, and
 //     waits itself only for walks further down. So the waiting ends (I3, without a deadlock).
 //   - The child is being destroyed: it has no children, and nobody can see it.
+// So that no root of another walk is missed, a node stays on its parent's list until it is settled, whoever drops it.
 // A walk touches a child for the last time when it exchanges its word, unless it has pinned it before: what nothing
 // hangs on may be freed right then (L4). Or unless it has the lock of the child's own shard, from before that until it has taken off
 // what hangs there, one child at most, and goes on with that (L7): so it goes down a line of contexts without a pin.
-// So that no such root is missed, a node stays on its parent's list until it is settled, whoever drops it.
 // A merge has two parent scopes, so two walks may meet it. Those take turns, by a lock of their own: merge.cpp.
 // What is linked later meets a done parent: is_open() decides between the two by the parent's word, see there.
 // A node whose one shard is found without callbacks after its verdict gets none any more, as is_open() says no: the second phase
-// passes it by (`no_callbacks`). Not the root of a walk: while it is on a list, its `hung` is its parent's lock's.
+// passes it by (`no_callbacks`). The walk itself remembers that of its root, whose `hung` may be written under its parent's lock.
 //
 // Where no more than one child hangs there, and nothing is below that, all this is three exchanges under one lock: cancel_hooked().
 //
@@ -33,6 +33,8 @@
 
 namespace heed::inline v0 {
 namespace {
+
+using outcome = node::outcome;
 
 // live -> claimed; not won: somebody else decided. As long as it exists, the one who won may turn() the node: where
 // a merge hangs below, it holds the merges' lock. Who may not wait for that finds it `open` at the worst.
@@ -54,23 +56,23 @@ class claim {
       // who succeeds on a word without `merged` was first.
       if (n.word.compare_exchange_weak(w, w | word::claimed, std::memory_order_acquire,
                                        std::memory_order_relaxed)) {
-        is_ = node::outcome::won;
+        is_ = outcome::won;
         return;
       }
     }
-    is_ = node::outcome::lost;
+    is_ = outcome::lost;
   }
   claim(const claim&) = delete;
   claim& operator=(const claim&) = delete;
   ~claim() {
     if (locked_) merges.unlock();
   }
-  node::outcome is() const noexcept { return is_; }
-  bool won() const noexcept { return is_ == node::outcome::won; }
+  outcome is() const noexcept { return is_; }
+  bool won() const noexcept { return is_ == outcome::won; }
 
  private:
   bool locked_ = false;
-  node::outcome is_ = node::outcome::open;
+  outcome is_ = outcome::open;
 };
 
 // For who lost a claim: the winner may still be between two stores. Afterwards it is done in every form (I1).
@@ -99,7 +101,7 @@ callbacks turn(cancel_node& n, errc verdict, std::uint64_t from, emptied_chunks&
 }
 
 // The first phase of a deadline that has passed, whose cause and place are there since its birth.
-node::outcome turn_deadline(cancel_node& n, claim::patience p) noexcept {
+outcome turn_deadline(cancel_node& n, claim::patience p) noexcept {
   emptied_chunks emptied;
   const claim mine(n, p);
   // relaxed: the place is the pointer of a live word, and nobody else writes it now.
@@ -136,39 +138,37 @@ struct pin {
   cancel_node& n;
 };
 
-// The same for a node on which nothing hangs, nobody waits, and that heed's own scheduler keeps the time of: without
-// a pin, as it is not touched after its verdict, or after its lock. Not done: it is not such a node, or not any more; then nothing has
-// happened yet that another attempt would not find.
-enum class quick { won, lost, no };
+// cancel() in a few steps, without a pin, for a node on which nothing hangs, nobody waits, and that heed's own scheduler keeps the
+// time of: it is not touched after its verdict, or after its lock. Open: it is not such a node, or not any more, and nothing has
+// happened yet that cancel_in_full() would not find.
+
 // What its word `w` says; won: it is such a node, and live, and may have one of the bits `besides`.
-inline quick look(const cancel_node& n, std::uint64_t w, std::uint64_t besides = 0) noexcept {
-  if ((w & word::verdict) && (w & word::closing) == 0) return quick::lost;
-  if ((w & word::flags & ~(besides | word::uncommon)) != 0) return quick::no;
-  return n.what > kind::deadline || n.is(node::own_scheduler) ? quick::no : quick::won;
+inline outcome look(const cancel_node& n, std::uint64_t w, std::uint64_t besides = 0) noexcept {
+  if ((w & word::verdict) && (w & word::closing) == 0) return outcome::lost;
+  if ((w & word::flags & ~(besides | word::uncommon)) != 0) return outcome::open;
+  return n.what > kind::deadline || n.is(node::own_scheduler) ? outcome::open : outcome::won;
 }
-// The same where something was hung on it, but now there is one child at most, of which the word tells nothing: a short walk. Its
+// Something was hung on it, but now there is one child at most, of which the word tells nothing: a short walk. The node's
 // lock is what keeps it (L7). No merge hangs below, or its word would say so, and the exchange fail (M2).
-quick cancel_hooked(cancel_node& n, errc verdict, std::uint64_t from,
-                    std::uint64_t w) noexcept HEED_UNCHECKED {  // it is tried
+outcome cancel_hooked(cancel_node& n, errc verdict, std::uint64_t from,
+                      std::uint64_t w) noexcept HEED_UNCHECKED {  // it is tried
   // H2. acquire: the table's making.
-  if (n.own.children.load(std::memory_order_acquire).has_table() || !n.own.lock.try_lock()) return quick::no;
+  if (n.own.children.load(std::memory_order_acquire).has_table() || !n.own.lock.try_lock())
+    return outcome::open;
   cancel_node* c = nullptr;
   bool sleepers = false;
   {
     shard& s = n.own;
     const locked guard(s.lock, locked::already);
-    const children_of_shard now = s.children.load(std::memory_order_relaxed);
-    c = now.single();
     assert(!s.orphan);  // the caller has a handle
-    if (s.callbacks || (!c && !now.nothing())) return quick::no;
-    if (c && (c->what == kind::tether || c->word.load(std::memory_order_relaxed) != 0)) return quick::no;
+    if (!holds_one_child(s, c) || (c && c->word.load(std::memory_order_relaxed) != 0)) return outcome::open;
     const std::uint64_t ended =
         static_cast<std::uint64_t>(verdict) | from | (w & (word::hooks | word::uncommon));
     // release: I4.
     if (!n.word.compare_exchange_strong(w, c ? ended : ended | word::settled, std::memory_order_release,
                                         std::memory_order_relaxed))
-      return quick::no;
-    if (!c) return quick::won;
+      return outcome::open;
+    if (!c) return outcome::won;
     n.holds.fetch_add(1, std::memory_order_relaxed);  // L2: before it can be seen to have left
     std::uint64_t nothing = 0;
     // release: as in turn_one(). L4: the last touch.
@@ -182,7 +182,7 @@ quick cancel_hooked(cancel_node& n, errc verdict, std::uint64_t from,
     }
   }
   if (sleepers) word::wake_settled(n);  // the address only
-  if (!c) return quick::won;
+  if (!c) return outcome::won;
   // Something has come to hang on the child, or it is being ended. The hold that it would have is our pin.
   {
     emptied_chunks emptied;
@@ -190,13 +190,13 @@ quick cancel_hooked(cancel_node& n, errc verdict, std::uint64_t from,
   }
   finish(n);
   drop(&n);
-  return quick::won;
+  return outcome::won;
 }
-// Where there is no cause to write, nor one to be replaced.
-inline quick cancel_quickly(cancel_node& n, errc verdict, std::uint64_t from) noexcept {
+// There is no cause to write, nor one to be replaced.
+inline outcome cancel_quickly(cancel_node& n, errc verdict, std::uint64_t from) noexcept {
   // acquire: as for cancel(), where it has ended already.
   std::uint64_t w = n.word.load(std::memory_order_acquire);
-  if (const quick so = look(n, w, word::hooks); so != quick::won) return so;
+  if (const outcome so = look(n, w, word::hooks); so != outcome::won) return so;
   // One step. A timer that is taken out before it is decided that this ends the node is not missed: if this does not, somebody
   // else has, or the other way does.
   disarm(n);
@@ -205,26 +205,26 @@ inline quick cancel_quickly(cancel_node& n, errc verdict, std::uint64_t from) no
   return n.word.compare_exchange_strong(
              w, static_cast<std::uint64_t>(verdict) | word::settled | from | (w & word::uncommon),
              std::memory_order_release, std::memory_order_relaxed)
-             ? quick::won
-             : quick::no;
+             ? outcome::won
+             : outcome::open;
 }
-// Where there is.
-quick cancel_quickly(cancel_node& n, errc verdict, error& cause, std::uint64_t from) noexcept {
+// There is a cause to write, or to be replaced.
+outcome cancel_quickly(cancel_node& n, errc verdict, error& cause, std::uint64_t from) noexcept {
   // acquire: as above.
   std::uint64_t w = n.word.load(std::memory_order_acquire);
-  if (const quick so = look(n, w); so != quick::won) return so;
+  if (const outcome so = look(n, w); so != outcome::won) return so;
   const std::uint64_t after = static_cast<std::uint64_t>(verdict) | word::settled | from | word::uncommon;
   // acquire: as in claim.
   if (!n.word.compare_exchange_strong(w, w | word::claimed, std::memory_order_acquire,
                                       std::memory_order_relaxed)) {
-    return quick::no;
+    return outcome::open;
   }
   std::swap(n.cause, cause);  // I2
   disarm(n);
   w |= word::claimed;
   // release: I2 and I4.
   if (n.word.compare_exchange_strong(w, after, std::memory_order_release, std::memory_order_relaxed))
-    return quick::won;
+    return outcome::won;
   // Somebody has come to wait, or to hang something on it, while it was claimed.
   const pin keep(n);
   {
@@ -232,16 +232,11 @@ quick cancel_quickly(cancel_node& n, errc verdict, error& cause, std::uint64_t f
     turn(n, verdict, from | word::uncommon, emptied);
   }
   finish(n);
-  return quick::won;
+  return outcome::won;
 }
 
-}  // namespace
-
-bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location where) noexcept {
-  const std::uint64_t from = word::at(where);
-  const bool writes = cause || n.is(node::own_cause);
-  const quick done = writes ? cancel_quickly(n, verdict, cause, from) : cancel_quickly(n, verdict, from);
-  if (done != quick::no) return done == quick::won;
+// The rest of cancel(), whatever there is to see to. `writes`: there is a cause to write, or to be replaced.
+bool cancel_in_full(cancel_node& n, errc verdict, error& cause, bool writes, std::uint64_t from) noexcept {
   const pin keep(n);
   bool won = false;
   callbacks its = callbacks::perhaps;
@@ -264,19 +259,30 @@ bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location whe
   return won;
 }
 
-[[gnu::noinline]] static bool cancel_anyhow(cancel_node& n, std::source_location where) noexcept {
+// One that is not given a cause.
+[[gnu::noinline]] bool cancel_in_full(cancel_node& n, std::source_location where) noexcept {
   error none;
-  return cancel(n, errc::canceled, none, where);
+  if (n.is(node::own_cause)) return cancel(n, errc::canceled, none, where);
+  return cancel_in_full(n, errc::canceled, none, false, word::at(where));
+}
+
+}  // namespace
+
+bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location where) noexcept {
+  const std::uint64_t from = word::at(where);
+  const bool writes = cause || n.is(node::own_cause);
+  const outcome done = writes ? cancel_quickly(n, verdict, cause, from) : cancel_quickly(n, verdict, from);
+  return done == outcome::open ? cancel_in_full(n, verdict, cause, writes, from) : done == outcome::won;
 }
 
 bool cancel_without_cause(cancel_node& n, std::source_location where) noexcept {
-  if (n.is(node::own_cause)) return cancel_anyhow(n, where);
-  const quick done = cancel_quickly(n, errc::canceled, word::at(where));
-  return done == quick::no ? cancel_anyhow(n, where) : done == quick::won;
+  if (n.is(node::own_cause)) return cancel_in_full(n, where);
+  const outcome done = cancel_quickly(n, errc::canceled, word::at(where));
+  return done == outcome::open ? cancel_in_full(n, where) : done == outcome::won;
 }
 
 void expire(deadline_node& n) noexcept {
-  turn_deadline(n, claim::patience::waits) == node::outcome::won ? finish(n) : await_verdict(n);
+  turn_deadline(n, claim::patience::waits) == outcome::won ? finish(n) : await_verdict(n);
 }
 
 void inherit(cancel_node& n, cancel_node& from) noexcept {

@@ -17,7 +17,6 @@ class process_scheduler final : public scheduler {
   void disarm(timer& t) noexcept override;
   void post(work& w) noexcept override { threads_.post(w); }
   void reserve() override;
-  void unreserve() noexcept override {}
 
   executor& threads() noexcept { return threads_; }
   timekeeper& time() noexcept { return time_; }

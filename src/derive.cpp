@@ -1,9 +1,10 @@
-// Making contexts: the roots, with_cancel, with_deadline, without_cancel, with_custom.
+// Making contexts: the roots, with_cancel, with_deadline, without_cancel.
 #include "default_scheduler.hpp"
 #include "hanging.hpp"
 #include "track.hpp"
 #include "values.hpp"
 
+#include <concepts>
 #include <new>
 #include <utility>
 
@@ -341,7 +342,7 @@ scope* with_timer(const context& parent, time_point when, time_point now, schedu
     n->give(node::armed);
     unarmed failed{n};
     // May throw: `made` then takes the node away (I11).
-    own ? on.arm(*n, when) : the_process_scheduler().time().arm(*n);
+    on.arm(*n, when);
     failed.n = nullptr;
   }
   track::made(*n, where);  // its traits are settled now: who reads the list reads them
@@ -404,7 +405,8 @@ struct place_below {
             (w & word::verdict) == 0 && track::surely_off();
     if (!usual || !above || !above->is(node::timed)) return;
     const deadline_node* const nearest = deadline_above(*above);
-    if ((usual = nearest)) earliest = nearest->when();
+    usual = nearest != nullptr;
+    if (nearest) earliest = nearest->when();
   }
 
   node* const parent;
@@ -455,7 +457,7 @@ scope* derived::make_until(const context& parent, time_point when, error* cause,
 scope* derived::make_within_anyhow(const context& parent, duration timeout, error* cause,
                                    std::source_location where) {
   scheduler& on = scheduler_of(tree::of(parent));
-  const time_point now = brings_time(parent) ? on.now() : os::now();
+  const time_point now = on.now();
   const time_point when = saturating_add(now, timeout);
   if (is_later(parent, when)) return make(parent, where);
   return with_timer(parent, when, now, on, cause, where);

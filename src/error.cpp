@@ -4,9 +4,9 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <memory>
 #include <ostream>
 #include <stdexcept>
+#include <utility>
 
 namespace heed::inline v0 {
 

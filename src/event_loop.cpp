@@ -5,6 +5,7 @@
 #include <heed/event_loop.hpp>
 
 #include <new>
+#include <utility>
 
 namespace heed::inline v0 {
 

@@ -6,7 +6,7 @@
 namespace heed::inline v0 {
 
 // Whether what is hung on `n` will be found by the one who ends it. The lock of one of its shards is held, and `hooks` is there.
-// Whoever publishes a verdict takes these locks after it: then he finds what was hung there before; or we, coming later, see
+// Whoever publishes a verdict takes these locks after it, or holds the only one since before: then he finds what was hung there before; or we, coming later, see
 // the verdict. (With the first, which sets `hooks`, the word itself orders the two: H4.)
 inline bool is_open(const cancel_node& n) noexcept {
   return (n.word.load(std::memory_order_acquire) & word::verdict) == 0;
@@ -62,7 +62,7 @@ enum class fate : std::uint8_t { stays, gone, gone_if_alone };
 // parent, for whoever destroys it to drop.
 bool leave(cancel_node& n, fate f) noexcept;
 
-// --- shards (shard.cpp) ---
+// --- shards: what shard.hpp tells of, where it is short ---
 
 inline shard& shard_of(cancel_node& n, unsigned number) noexcept {
   // acquire: the table's making.
@@ -120,6 +120,12 @@ inline shard* lock_for_new(cancel_node& n, unsigned& number) noexcept HEED_UNCHE
   if (is_open(n)) return s;
   s->lock.unlock();
   return nullptr;
+}
+// Whether no callback hangs there, and at most one child, which is `only`, and no merge's; nor is it a table's own shard.
+inline bool holds_one_child(const shard& s, cancel_node*& only) noexcept HEED_REQUIRES(s.lock) {
+  const children_of_shard now = s.children.load(std::memory_order_relaxed);
+  only = now.single();
+  return !s.callbacks && (only ? only->what != kind::tether : now.nothing());
 }
 inline std::uint8_t number_of(const cancel_node& c) noexcept {
   return c.hung.load(std::memory_order_relaxed) & node::shard_number;

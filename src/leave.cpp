@@ -7,6 +7,8 @@
 #include "track.hpp"
 #include "values.hpp"
 
+#include <concepts>
+
 namespace heed::inline v0 {
 namespace {
 
@@ -104,7 +106,7 @@ template <bool riding, auto with_hold, auto otherwise, class Node>
 }
 
 // Nobody has it in hand any more.
-[[gnu::always_inline]] inline void drop_plain(node& n) noexcept {
+[[gnu::always_inline]] inline void drop_trivial(node& n) noexcept {
   // acquire: what others did with their holds; who seems to be alone is, as nobody can find it. release: as in drop().
   if (n.holds.load(std::memory_order_acquire) != 1 && n.holds.fetch_sub(1, std::memory_order_acq_rel) != 1)
     return;
@@ -116,10 +118,10 @@ template <bool riding, auto with_hold, auto otherwise, class Node>
 
 [[gnu::noinline]] void release_scope_and_drop(node& n) noexcept {
   release_scope(n);
-  drop_plain(n);
+  drop_trivial(n);
 }
 
-[[gnu::noinline]] void release_plain(node& n) noexcept {
+[[gnu::noinline]] void release_trivial(node& n) noexcept {
   if (!track::surely_off()) [[unlikely]]
     return release_handle(&n);
   // acquire: what others did with their handles. release: as in release_handle().
@@ -129,7 +131,7 @@ template <bool riding, auto with_hold, auto otherwise, class Node>
   n.handles.store(0, std::memory_order_relaxed);  // for who looks: nobody has it any more
   if (n.what == kind::value && static_cast<value_node&>(n).within != &never_ending)
     return release_scope_and_drop(n);
-  drop_plain(n);
+  drop_trivial(n);
 }
 
 // Whether nothing hangs on it just now; where that is not certain, no.
@@ -251,7 +253,7 @@ void context::release(node_head* head) noexcept {
                                                                            : release_uncommon(n);
   }
   if (any->what == kind::deadline) return release_deadline(static_cast<deadline_node&>(*any));
-  if (any->is(node::plain)) return release_plain(*any);
+  if (any->is(node::trivial)) return release_trivial(*any);
   if (any->what != kind::todo) release_handle(any);
 }
 

@@ -4,8 +4,6 @@
 #include "track.hpp"
 #include "values.hpp"
 
-#include <algorithm>
-#include <new>
 #include <utility>
 
 namespace heed::inline v0 {
@@ -161,8 +159,8 @@ bool drop_unless_last(node& n) noexcept {
   return !above.own.children.load(std::memory_order_acquire).has_table() && above.own.lock.is_free();
 }
 
-// One that is plain; its parent.
-static inline node* free_plain_node(node& n) noexcept {
+// One that is trivial; its parent.
+static inline node* free_trivial(node& n) noexcept {
   const std::size_t words = n.block_words();
   node* const above = n.parent;
   n.~node();
@@ -184,8 +182,8 @@ static inline node* free_plain_node(node& n) noexcept {
     next = nullptr;
     return true;
   }
-  if (n.is(node::plain)) {
-    next = free_plain_node(n);
+  if (n.is(node::trivial)) {
+    next = free_trivial(n);
     return true;
   }
   if (n.what == kind::value) {
@@ -288,7 +286,11 @@ void after_last_handle(node& n, std::uint32_t before) noexcept {
     if (w & word::hooks) {
       // What keeps it from now on gets the hold that the handles had.
       if (live && (before == 1 ? abandon_single(c) : orphan_single(c))) return;
-      live&& before == 1 ? abandon(c) : orphan(c);
+      if (live && before == 1) {
+        abandon(c);
+      } else {
+        orphan(c);
+      }
     }
     if ((w & word::settled) || (c.what == kind::merge && (w & word::inherited))) {
       // I3: a canceled child leaves its parent with its last handle, though its own children may keep it. One that
@@ -305,7 +307,7 @@ void after_last_handle(node& n, std::uint32_t before) noexcept {
 // Whether a node with one handle is the caller's alone, as far as handles go: nobody can make more, and nothing hangs there,
 // so that it could be abandoned or become an orphan. One that has ended by itself and lives on without handles is none: it has
 // to leave its parent (I3); what its parent ended has left (L4).
-static bool is_plain(const node& n) noexcept {
+static bool is_last_alone(const node& n) noexcept {
   if (n.what < kind::cancel) return true;
   if (n.what >= kind::custom) return false;
   // relaxed: to hang something there takes a handle; and what ends while its last handle goes has a live parent's walk.
@@ -317,9 +319,9 @@ static bool is_plain(const node& n) noexcept {
 void release_only_handle(node& n) noexcept {
   // acquire: what others did with their handles.
   const std::uint32_t now = n.handles.load(std::memory_order_acquire);
-  if ((now & node::number) == 1 && is_plain(n)) {
+  if ((now & node::number) == 1 && is_last_alone(n)) {
     n.handles.store(now - 1, std::memory_order_relaxed);
-    if (n.what == kind::value) release_scope(n);
+    release_scope(n);
     return drop(&n);
   }
   // release/acquire: as in release_handle().

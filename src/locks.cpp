@@ -9,13 +9,13 @@
 
 namespace heed::inline v0 {
 
-//  L1  A unit (of the semaphore, or the one of the mutex) is in one place: free, with a holder, or on its way to one
+//  Q1  A unit (of the semaphore, or the one of the mutex) is in one place: free, with a holder, or on its way to one
 //      waiter, which was taken off the queue for it under the queue's lock.
-//  L2  A waiter that is called off takes the queue's lock to see which: still in the queue, it leaves, and nobody
+//  Q2  A waiter that is called off takes the queue's lock to see which: still in the queue, it leaves, and nobody
 //      knows of it any more; taken off, a unit is on its way, and it waits for that and passes it on.
-//  L3  Who hands over first lets go of the queue's lock, its last use of the mutex or semaphore, and then sets the
+//  Q3  Who hands over first lets go of the queue's lock, its last use of the mutex or semaphore, and then sets the
 //      waiter's word, its last use of the waiter: from there on either may be gone. Only the word's address is used.
-//  L4  Nothing is free while somebody waits. So nobody overtakes: who finds something free finds nobody waiting.
+//  Q4  Nothing is free while somebody waits. So nobody overtakes: who finds something free finds nobody waiting.
 struct sync_waiter {
   enum : std::uint32_t { given = 1, called_off = 2 };
 
@@ -108,7 +108,7 @@ std::error_code mutex::wait(const context& ctx) noexcept {
   if (self.sleep(ctx)) return {};
   {
     const waiter_queue::guard locked(queue_);
-    if (self.waits) {  // L2
+    if (self.waits) {  // Q2
       queue_.remove(self);
       // relaxed: still held, and who unlocks it releases.
       if (!queue_.first_) state_.store(held, std::memory_order_relaxed);
@@ -143,7 +143,7 @@ void mutex::hand_over() {
         state_.store(held, std::memory_order_relaxed);  // those it was queued for are gone, or buried
       }
     }
-    if (next) return next->tell(sync_waiter::given);  // L3
+    if (next) return next->tell(sync_waiter::given);  // Q3
     if (was_free) misuse("heed: unlock() of a mutex that is not locked");
     // All have given up. Not set free above: the queue's lock was still to be let go of, and the mutex may be gone
     // as soon as it is free.
@@ -159,7 +159,7 @@ std::error_code semaphore::acquire(const context& ctx) noexcept {
   sync_waiter self;
   {
     const waiter_queue::guard locked(queue_);
-    if (units_ > 0) {  // L4
+    if (units_ > 0) {  // Q4
       --units_;
       return {};
     }
@@ -168,7 +168,7 @@ std::error_code semaphore::acquire(const context& ctx) noexcept {
   if (self.sleep(ctx)) return {};
   {
     const waiter_queue::guard locked(queue_);
-    if (self.waits) {  // L2
+    if (self.waits) {  // Q2
       queue_.remove(self);
       return ctx.err();
     }
@@ -206,7 +206,7 @@ bool semaphore::give(std::ptrdiff_t n) noexcept {
     }
     units_ += n;
   }
-  while (first) std::exchange(first, first->next)->tell(sync_waiter::given);  // L3
+  while (first) std::exchange(first, first->next)->tell(sync_waiter::given);  // Q3
   return true;
 }
 

@@ -6,7 +6,6 @@
 #include "timer_wheel.hpp"
 
 #include <algorithm>
-#include <utility>
 
 namespace heed::inline v0 {
 

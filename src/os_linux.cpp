@@ -81,6 +81,18 @@ void make_ready_event() {
 // relaxed: only the child's one thread writes it, before others start
 constinit sync::atomic<std::uint32_t> forks{0};
 
+// From now on; 0, or the errno that tells why not.
+int count_forks() noexcept {
+  // No static with a guard: a child that was forked meanwhile would wait for it for ever. Registered twice, it counts by
+  // two. relaxed: it orders nothing.
+  static constinit sync::atomic<bool> counted{false};
+  if (counted.load(std::memory_order_relaxed)) return 0;
+  const int failed =
+      ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+  if (failed == 0) counted.store(true, std::memory_order_relaxed);
+  return failed;
+}
+
 }  // namespace
 
 time_point now() noexcept {
@@ -130,7 +142,11 @@ bool barrier_everywhere() noexcept {
 }
 
 int make_event() {
-  fork_generation();  // counts from now on
+  // Uncounted, a child would share the descriptor.
+  if (const int e = count_forks()) {
+    errno = e;
+    fail("heed: pthread_atfork");
+  }
   // relaxed: whether it is there; process_wide() and divert_event() order the rest.
   if (ready_fd.load(std::memory_order_relaxed) < 0) make_ready_event();
   return new_event(0);
@@ -174,13 +190,7 @@ void close_event(int fd) noexcept {
 }
 
 std::uint32_t fork_generation() noexcept {
-  // No static with a guard: a child that was forked meanwhile would wait for it for ever. Registered twice, it counts by
-  // two. relaxed: it orders nothing.
-  static constinit sync::atomic<bool> counted{false};
-  if (!counted.load(std::memory_order_relaxed)) {
-    ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
-    counted.store(true, std::memory_order_relaxed);
-  }
+  static_cast<void>(count_forks());  // tried again next time
   return forks.load(std::memory_order_relaxed) & 0xffffU;
 }
 

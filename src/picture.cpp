@@ -85,7 +85,7 @@ class children {
     {
       shard& s = lock_shard(of_, number_);
       const locked guard(s.lock, locked::already);
-      // The list is whole while there is no verdict: the walk that ends the context takes this lock after it.
+      // The list is whole while there is no verdict: the walk that ends the context takes this lock after it, or has it.
       if (!is_open(of_)) return false;
       if (!go_on(s)) {
         last_ = nullptr;

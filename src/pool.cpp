@@ -25,6 +25,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <new>
 #include <utility>
 
 namespace heed::inline v0::pool {

@@ -83,7 +83,7 @@ inline void* take_quickly(std::size_t bytes) {
 #if defined(HEED_MODEL)
   return ::operator new(bytes);  // the model checker has no pool, and is to see who takes this way
 #elif !defined(HEED_POOL_OFF)
-  if (!on) return ::operator new(bytes);  // and so are sanitizers
+  if (!on) return ::operator new(bytes);  // sanitizers, too
 #endif
   if (!on || bytes > largest) return nullptr;
   const std::size_t c = class_of(bytes);

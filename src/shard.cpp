@@ -102,7 +102,7 @@ bool put_in_new_chunk(shard& s, unsigned number, cancel_node& c, chunk*& spare) 
     first->slot = &fresh->at[0];
   }
   s.children.store(children_of_shard::of_chunks(fresh), std::memory_order_relaxed);
-  return put(s, number, c, spare);
+  return put_where_room_is(s, number, c);
 }
 
 cancel_node* newest_in(const shard& s) noexcept {

@@ -7,7 +7,7 @@
 //  H1  Whatever hangs on a node knows the number of its shard, and is touched there under that shard's lock only.
 //      Number 0 is the node's own until it is split, and afterwards the first of the table.
 //  H2  A node is split once, under the lock of its own shard, while it has no verdict, and with the bit `hooks` set before: the
-//      walk that ends it, which takes that lock after the verdict, finds the table or no table for good.
+//      walk that ends it, which takes that lock after the verdict, or holds it since before, finds the table or no table for good.
 //  H3  Children lie in chunks, without holes: who leaves is replaced by the newest. A single one needs no chunk.
 //  H4  Its own shard is locked from birth. Whoever sets `hooks`, as the first that has something to hang there, has that lock
 //      by this; and who finds `hooks` unset has nothing to look for there, and leaves the lock alone.
@@ -45,7 +45,7 @@ class children_of_shard {
   shard_table* table() const noexcept { return at<shard_table>(is_table); }
   bool has_table() const noexcept { return tag() == is_table; }
   cancel_node* found() const noexcept { return at<cancel_node>(is_found); }
-  bool nothing() const noexcept { return value_ == 0; }  // none(), where no walk has been
+  bool nothing() const noexcept { return value_ == 0; }  // empty, and no walk has left here what it found
   bool none() const noexcept { return value_ == 0 || tag() == is_found; }
   static children_of_shard of_single(cancel_node* c) noexcept { return {c, is_single}; }
   static children_of_shard of_chunks(chunk* c) noexcept { return {c, is_chunks}; }

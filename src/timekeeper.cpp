@@ -44,6 +44,32 @@ void timekeeper::prepare(unsigned index) {
   running_.store(true, std::memory_order_relaxed);  // it tells of nothing but itself
 }
 
+// For what try_arm() does not serve.
+void timekeeper::arm(timer& t) {
+  const time_point when = t.when();
+  for (;;) {
+    const unsigned index = os::cpu() % count;
+    // acquire: what made it.
+    if ((made_.load(std::memory_order_acquire) >> index & 1) != 0) {
+      shard& s = shards_[index];
+      s.lock.lock();
+      if (when >= s.visited_by()) {
+        s.wheel.insert(t);
+        return s.lock.unlock();
+      }
+      // relaxed: only a fork changes it back, with our lock held.
+      if (running_.load(std::memory_order_relaxed)) {
+        s.wheel.insert(t);
+        s.visit_by(when);
+        s.lock.unlock();
+        return ring(when);
+      }
+      s.lock.unlock();
+    }
+    prepare(index);
+  }
+}
+
 void timekeeper::ring(time_point when) noexcept {
   bell_.fetch_add(1, std::memory_order_seq_cst);  // T4
   const time_point asleep(duration(asleep_until_.load(std::memory_order_seq_cst)));

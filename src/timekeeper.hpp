@@ -1,4 +1,4 @@
-// The default scheduler's deadlines: where they wait and who fires them: a wheel for each CPU, and one thread that sleeps until the first is due.
+// The default scheduler's deadlines: a wheel for each CPU, and one thread that sleeps until the first is due and fires it.
 #pragma once
 
 #include <heed/atomic.hpp>
@@ -8,6 +8,7 @@
 #include "timer_wheel.hpp"
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -40,7 +41,7 @@ class timekeeper {
 
   // As scheduler::arm() and disarm(). Throws std::system_error.
   void arm(timer& t);
-  // The same, unless a thread or a wheel has to be made or told first: then false, and nothing has changed.
+  // arm(), unless a thread or a wheel has to be made or told first: then false, and nothing has changed.
   bool try_arm(timer& t) noexcept;
   void disarm(timer& t) noexcept;
   // The body of the thread.
@@ -93,7 +94,7 @@ class timekeeper {
   static constinit std::array<shard, count> shards_;  // not a member: all zero it takes no room in the file
 };
 
-inline bool timekeeper::try_arm(timer& t) noexcept {
+[[gnu::always_inline]] inline bool timekeeper::try_arm(timer& t) noexcept {
   const unsigned index = os::cpu() % count;
   // acquire: what made it.
   if ((made_.load(std::memory_order_acquire) >> index & 1) == 0) return false;
@@ -102,31 +103,6 @@ inline bool timekeeper::try_arm(timer& t) noexcept {
   if (t.when() < s.visited_by()) return false;
   s.wheel.insert(t);
   return true;
-}
-
-inline void timekeeper::arm(timer& t) {
-  const time_point when = t.when();
-  for (;;) {
-    const unsigned index = os::cpu() % count;
-    // acquire: what made it.
-    if ((made_.load(std::memory_order_acquire) >> index & 1) != 0) {
-      shard& s = shards_[index];
-      s.lock.lock();
-      if (when >= s.visited_by()) {
-        s.wheel.insert(t);
-        return s.lock.unlock();
-      }
-      // relaxed: only a fork changes it back, with our lock held.
-      if (running_.load(std::memory_order_relaxed)) {
-        s.wheel.insert(t);
-        s.visit_by(when);
-        s.lock.unlock();
-        return ring(when);
-      }
-      s.lock.unlock();
-    }
-    prepare(index);
-  }
 }
 
 inline void timekeeper::disarm(timer& t) noexcept {

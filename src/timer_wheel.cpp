@@ -2,6 +2,8 @@
 
 #include "sizes.hpp"
 
+#include <algorithm>
+#include <bit>
 #include <limits>
 
 namespace heed::inline v0 {

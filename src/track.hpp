@@ -49,7 +49,7 @@ inline void made(const node& n, std::source_location where) noexcept {
   if (on()) [[unlikely]]
     add(n, where);
 }
-// A context is about to be freed, and its holds are 0 already.
+// A context is about to be freed, and nobody can pin it any more.
 inline void gone(const node& n) noexcept {
   if (on()) [[unlikely]]
     remove(n);

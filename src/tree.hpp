@@ -58,7 +58,7 @@
 //       that hung there, and nothing new comes. Nor is there a list to leave (L4). So the handle is a hold less, no more.
 //
 // Locks. A shard's lock guards its lists, and the links and shard numbers of what hangs there. While one is held, nothing is waited
-// for: at most a child's is tried. The one lock that may be held before is the merges' (merge.cpp).
+// for: at most a child's is tried. Held before one may be the merges' (merge.cpp) or the registry's (track.hpp), no other.
 #pragma once
 
 #include <heed/atomic.hpp>
@@ -76,6 +76,7 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <optional>
 #include <source_location>
 
@@ -96,13 +97,12 @@ struct node : node_head {
     armed = 8,          // deadline: its scheduler has been given its timer
     own_memory = 16,    // the root brought memory, and a pointer to that is in front of each block
     own_cause = 32,     // deadline: it was made with a cause
-    plain = 64,         // all that is to be done for its end is to give its block back to the pool
+    trivial = 64,       // all that is to be done for its end is to give its block back to the pool
     kept_inside = 128,  // value: it lies in the node
   };
 
   // Starts with these handles, and their one hold. What has no word holds its parent; a cancelable node gets to
-  // that when it is linked (L2). The last is for node_head.
-  // `inherits`: which traits it has from its parent.
+  // that when it is linked (L2). `lookup_word`: node_head's. `inherits`: which traits it has from its parent.
   struct birth {
     int traits = 0;
     std::uint8_t words = 0;  // as block_words()
@@ -134,10 +134,10 @@ struct node : node_head {
   sync::atomic<std::uint8_t> hung;
   // Of one without a word: how many words its block has, if the pool has that back at its end; else 0.
   std::size_t block_words() const noexcept { return hung.load(std::memory_order_relaxed); }
-  // Has it so, with a block of so many bytes; unless it is too large, or in a root's own memory. A plain one has no end but that.
-  void set_block(std::size_t bytes, bool is_plain) noexcept {
+  // Has it so, with a block of so many bytes; unless it is too large, or in a root's own memory. A trivial one has no end but that.
+  void set_block(std::size_t bytes, bool is_trivial) noexcept {
     if (bytes > pool::largest || is(own_memory)) return;
-    if (is_plain) give(plain);
+    if (is_trivial) give(trivial);
     hung.store(words_of(bytes), std::memory_order_relaxed);  // nobody else has it yet
   }
   // Rounded up, as the pool does: it is to go back to where it came from.
@@ -258,6 +258,9 @@ inline void retain_handle(node& n) noexcept {
 }
 // The last handle has gone, and `before` is what there was.
 void after_last_handle(node& n, std::uint32_t before) noexcept;
+// For one that can still be ended, whose last handle has gone, and that has a single shard: true, and what hangs there has got the
+// handles' hold. False: it is not so, and nothing has changed.
+bool orphan_single(cancel_node& n) noexcept;
 // One handle less, where there seemed to be one only.
 void release_only_handle(node& n) noexcept;
 // Where `n` is a value, without handles now: its one on its scope less.
@@ -345,22 +348,8 @@ scheduler& scheduler_of(const node* n) noexcept;
 // Ends `n`, which is alive when it is called; true: this call decided. `cause` is exchanged for the one that it
 // replaces, for the caller to destroy.
 bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location where) noexcept;
-// The same without a cause; the place alone. In one step where it is a plain with_cancel() on which nothing was ever hung, and nobody
-// waits; in a few where one plain child hangs there, or none any more.
+// The same without a cause; the place alone. In a few steps where one plain child hangs there, or none.
 bool cancel_without_cause(cancel_node& n, std::source_location where) noexcept;
-inline bool cancel_in_passing(cancel_node& n, std::source_location where) noexcept {
-  constexpr auto verdict = static_cast<std::uint64_t>(errc::canceled);
-  // relaxed: only chooses. A with_cancel() that is uncommon from birth has no more to be done: its cause is null, too.
-  std::uint64_t w = n.word.load(std::memory_order_relaxed);
-  if (w == 0 || (w == word::uncommon && n.what == kind::cancel)) [[likely]] {
-    // release: all before the cancel (I4); the cause is null, and the place is in the word (I2). Unpinned, this is the last
-    // touch.
-    if (n.word.compare_exchange_strong(w, verdict | word::settled | word::at(where) | w,
-                                       std::memory_order_release, std::memory_order_relaxed)) [[likely]]
-      return true;
-  }
-  return cancel_without_cause(n, where);
-}
 // Ends `n`, whose deadline has passed, as its timer would; the caller keeps it alive.
 void expire(deadline_node& n) noexcept;
 // Ends a node that was not linked because its parent scope is done; it is done when this returns.
@@ -385,9 +374,6 @@ void abandon(cancel_node& n) noexcept;
 // The same where one child rides on it, that somebody has in hand, and nothing else hangs there: true, and the child has got
 // the caller's hold on `n`. False: it is not so, and nothing has changed.
 bool abandon_single(cancel_node& n) noexcept;
-// For one that can still be ended, whose last handle has gone, and that has a single shard: true, and what hangs there has got the
-// handles' hold. False: it is not so, and nothing has changed.
-bool orphan_single(cancel_node& n) noexcept;
 
 // Counts who uses a scheduler, for its destructor.
 class scheduler_use {

@@ -370,7 +370,7 @@ template <parent_is how>
 template <parent_is how>
 [[gnu::always_inline]] static inline node_head* with_handle_from(value_node* v) noexcept {
   if constexpr (how == parent_is::shared) return with_handle(v);
-  v->parent->handles.store(0, std::memory_order_relaxed);  // as in release_plain()
+  v->parent->handles.store(0, std::memory_order_relaxed);  // as in release_trivial()
   return v;
 }
 
@@ -378,7 +378,7 @@ template <parent_is how>
 template <parent_is how>
 [[gnu::always_inline]] static inline node_head* made_small(const context& parent, const key_base& k,
                                                            const value_type& type, std::uint32_t bytes) {
-  value_node* const v = made_quickly<how>(parent, k, type, 0, node::plain | node::kept_inside);
+  value_node* const v = made_quickly<how>(parent, k, type, 0, node::trivial | node::kept_inside);
   if (!v) return nullptr;
   std::memcpy(v->small, &bytes, sizeof bytes);
   return with_handle_from<how>(v);
@@ -402,7 +402,7 @@ node_head* derived::make_small_value(const context& parent, const key_base& k, c
 // Whether a value's place below its parent may be given to another.
 static inline bool is_last_of_value(const context& c) noexcept {
   const node* const n = tree::of(c);
-  // acquire: as in release_plain(). It is the only handle, and nobody but us can make another.
+  // acquire: as in release_trivial(). It is the only handle, and nobody but us can make another.
   return n && n->what == kind::value && n->handles.load(std::memory_order_acquire) == 1;
 }
 
@@ -434,7 +434,7 @@ template <parent_is how>
                                                               const value_type& type,
                                                               const std::uint64_t* words) {
   const std::size_t room = room_for(type);
-  value_node* const v = made_quickly<how>(parent, k, type, room, node::plain);
+  value_node* const v = made_quickly<how>(parent, k, type, room, node::trivial);
   if (!v) return nullptr;
   v->offset = offset_behind(*v, room);
   char* const to = reinterpret_cast<char*>(v) + v->offset;
@@ -459,7 +459,7 @@ static value_node* node_for(const context& parent, const key_base& k, const valu
   const bool inside = value_node::fits_inside(t.size, t.align);
   if (inside || (t.align <= alignof(value_node) && t.size <= pool::largest)) {
     const std::size_t room = inside ? 0 : room_for(t);
-    const int traits = (inside ? node::kept_inside : 0) | (t.destroy ? 0 : node::plain);
+    const int traits = (inside ? node::kept_inside : 0) | (t.destroy ? 0 : node::trivial);
     if (value_node* v = made_quickly<parent_is::shared>(parent, k, t, room, traits)) {
       if (!inside) v->offset = offset_behind(*v, room);
       return v;

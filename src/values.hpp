@@ -58,8 +58,8 @@ struct value_index {
   std::size_t above;  // how many of its block lie above
 };
 
-// with_value(). The value follows, aligned, in the same allocation; a very small one is inside. `position` is the
-// number in its run, and from the 16th on how many lie between it and the last index, and 8.
+// with_value(). The value follows, aligned, in the same allocation; a very small one is inside. `position`: its
+// number in the run, 1 to 15; of a late one 8, and the number of values since the last index.
 struct value_node : node {
   value_node(const context& parent_context, const key_base& k, const value_type& t, std::uint64_t lookup_word,
              std::size_t place_in_run, birth how = {}) noexcept;
@@ -77,7 +77,7 @@ struct value_node : node {
   const key_base* const key;
   const value_type* const type;
 };
-static_assert(sizeof(void*) != 8 || sizeof(value_node) == 56);
+static_assert(sizeof(value_node) == 56);
 
 // From the 16th of a run (V4).
 struct late_value : value_node {

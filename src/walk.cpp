@@ -50,9 +50,8 @@ class walk {
       : emptied_(emptied), root_(root), verdict_(root.word.load(std::memory_order_relaxed) & word::verdict),
         from_root_(word::inherited | word::pointing(&root)) {
     // relaxed: this thread wrote the verdict.
-    cancel_node* at = &root;
-    turn_below(*at);
-    for (at = first_; at; at = at->next) {
+    turn_below(root);
+    for (cancel_node* at = first_; at; at = at->next) {
       if ((at->hung.load(std::memory_order_relaxed) & node::lost) == 0) turn_below(*at);
     }
     keep_found(root, first_);
@@ -68,21 +67,14 @@ class walk {
     }
   }
 
-  // Whether there is no table, nor a callback, and at most one child, which is `only`. Its own shard is locked.
-  static bool has_one_child(cancel_node& n, cancel_node*& only) noexcept HEED_REQUIRES(n.own.lock) {
-    const children_of_shard now = n.own.children.load(std::memory_order_relaxed);
-    only = now.single();
-    return !n.own.callbacks && (only ? only->what != kind::tether : now.nothing());
-  }
-
-  // The usual case: it has_one_child(), and so may that, and so on down. False: it is not so, and nothing has changed. What is
+  // The usual case: it holds_one_child(), and so may that, and so on down. False: it is not so, and nothing has changed. What is
   // on the way is not pinned: its lock is held from before its verdict until its child is off, so that it stays (L7). The
   // one above it is still locked then: hence only tried.
   bool turn_chain(cancel_node& n) noexcept HEED_UNCHECKED {
     if (n.own.children.load(std::memory_order_acquire).has_table()) return false;  // H2: and so it stays
     cancel_node* c = nullptr;
     n.own.lock.lock();
-    if (!has_one_child(n, c)) {
+    if (!holds_one_child(n.own, c)) {
       n.own.lock.unlock();
       return false;
     }
@@ -112,13 +104,13 @@ class walk {
     return true;
   }
 
-  // A child that rides, of which the word tells nothing but that something was hung there, and which has_one_child(), `below`:
+  // A child that rides, of which the word tells nothing but that something was hung there, and which holds_one_child(), `below`:
   // true, and its own shard is locked. False: it is not so, or not for sure, and nothing has changed.
   bool turn_locked(cancel_node& c, cancel_node*& below) noexcept HEED_UNCHECKED {
     std::uint64_t w = c.word.load(std::memory_order_relaxed);
     if (w != word::hooks || !c.own.lock.try_lock()) return false;
     // release, as in turn_one().
-    if (has_one_child(c, below) &&
+    if (holds_one_child(c.own, below) &&
         c.word.compare_exchange_strong(w, word::hooks | verdict_ | from_root_, std::memory_order_release,
                                        std::memory_order_relaxed))
       return true;

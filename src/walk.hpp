@@ -39,7 +39,7 @@ struct emptied_chunks {
   chunk* first = nullptr;
 };
 
-// What the second phase has to look after at the root: a walk has found no callbacks there, or may have.
+// Whether the second phase has to look for callbacks at the root. None: the walk saw that there are none, and none can come.
 enum class callbacks : bool { none, perhaps };
 
 // The rest of the first phase, for a node that has just been given its verdict. From here on everything below it is done.

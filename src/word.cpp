@@ -11,7 +11,7 @@ namespace heed::inline v0 {
 
 constinit const scope never_ending;
 
-// Called by readers too, also in a signal handler: three syscall-free loads, one write(2), one atomic and.
+// Called by readers too, also in a signal handler: a few loads, one system call, one atomic and.
 void scope::close() const noexcept {
   auto& n = *node_of(this);  // never_ending never gets here
   // acquire: `fd` was written before has_fd was set.

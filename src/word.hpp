@@ -29,8 +29,8 @@ inline constexpr std::uint64_t hooks = 1U << 11;      // something was ever put 
 inline constexpr std::uint64_t inherited = 1U << 12;  // the pointer is the ancestor that ended it
 inline constexpr std::uint64_t settled = 1U << 13;    // done, and everything below it is, too
 inline constexpr std::uint64_t merged = 1U << 14;     // a merge hangs somewhere below: see merge.cpp
-// From birth: no plain with_cancel(). (One that has no parent, or rides on it (L2), with memory of the pool, not listed by track.hpp.)
-// Or, with a verdict: it has a cause.
+// From birth: it is not a plain with_cancel(), one that has no parent or rides on it (L2), lies in memory of the pool, and is
+// not listed by track.hpp. With a verdict also: it has a cause.
 inline constexpr std::uint64_t uncommon = 1U << 15;
 inline constexpr std::uint64_t flags = (1U << 16) - 1;
 

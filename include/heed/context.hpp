@@ -8,10 +8,8 @@
 #include <heed/time.hpp>
 
 #include <concepts>
-#include <cstddef>
 #include <cstdint>
 #include <iosfwd>
-#include <memory>
 #include <new>
 #include <optional>
 #include <source_location>

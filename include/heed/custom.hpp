@@ -7,7 +7,6 @@
 #include <optional>
 #include <source_location>
 #include <string>
-#include <type_traits>
 #include <utility>
 
 namespace heed::inline v0 {

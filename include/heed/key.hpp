@@ -73,9 +73,7 @@ class key : public key_base {
 struct node_head {
   // The forms of `lookup`, in its lowest bits. With all but the first, the others are a filter: one that is set stands in no
   // key at or above, so that a key that has it is not there.
-  static constexpr std::uint64_t form = 0b11;
-  static constexpr std::uint64_t nearest =
-      0b00;                                      // the address of the nearest head that answers lookups, or 0
+  static constexpr std::uint64_t form = 0b11;    // 0b00: the address of the nearest head that answers, or 0
   static constexpr std::uint64_t others = 0b01;  // this is not a value
   static constexpr std::uint64_t late = 0b10;    // this is a value, of those with a second filter
   static constexpr std::uint64_t early = 0b11;   // this is a value

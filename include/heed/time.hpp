@@ -8,8 +8,6 @@
 #include <cstdint>
 #include <limits>
 #include <ratio>
-#include <type_traits>
-#include <utility>
 
 namespace heed::inline v0 {
 

@@ -148,7 +148,8 @@ std::error_code sleep_unless(const context& ctx, Sleeper& sleeper, Predicate& pr
 /// also for a waiter that has been notified. Not across fork(): a child must not end a context that another
 /// thread of its parent was waiting with.
 ///
-/// No allocation. No thread, but for one case: a cancel() that finds the mutex locked while somebody waits has a thread
+/// No allocation. The first one of a process has fork() take heed's locks: `std::system_error` where that cannot be had.
+/// No thread, but for one case: a cancel() that finds the mutex locked while somebody waits has a thread
 /// of the default scheduler lock it once, to be sure that no waiter is just about to sleep; one thread for each
 /// mutex, however many wait. A waiter that was about to sleep at that very moment, when no thread could be had,
 /// sleeps until there is one.
