@@ -153,9 +153,8 @@ void helpers::before_fork() noexcept {
 void helpers::after_fork_in_parent() noexcept {
   board_.unlock();
 }
-// Unchecked: the executor is locked by its own handler.
-void helpers::after_fork_in_child(executor& threads) noexcept HEED_UNCHECKED {
-  while (leaders_) threads.forget(*std::exchange(leaders_, leaders_->next_leader_));
+void helpers::after_fork_in_child() noexcept {
+  leaders_ = nullptr;
   board_.unlock();
 }
 

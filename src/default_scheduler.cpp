@@ -52,8 +52,8 @@ void process_scheduler::reserve() {
 // How many of the same handlers this thread's fork() has called.
 static constinit thread_local int handlers_under_way = 0;
 
-// A child process has this thread's contexts, and none of the other threads. Deadlines that were armed before wait
-// until the child arms one of its own and so starts the timer thread anew. Unchecked: one locks, another unlocks.
+// A child process has none of the other threads, and what heed's own were to do is the parent's: what was queued, and what was
+// armed (F1: forked.hpp). Unchecked: one locks, another unlocks.
 void process_scheduler::before_fork() noexcept HEED_UNCHECKED {
   if (handlers_under_way++ > 0) return;
   merges.lock();
@@ -72,7 +72,7 @@ void process_scheduler::after_fork_in_child() noexcept HEED_UNCHECKED {
   if (--handlers_under_way > 0) return;
   futex::nobody_waits();
   auto& self = the_process_scheduler();
-  helpers::after_fork_in_child(self.threads_);
+  helpers::after_fork_in_child();
   self.threads_.after_fork_in_child();
   self.time_.after_fork_in_child();
   merges.unlock();

@@ -156,6 +156,7 @@ void executor::run() noexcept {
 }
 
 void executor::after_fork_in_child() noexcept {
+  first_ = last_ = nullptr;
   threads_ = idle_ = lookers_ = summoned_ = 0;
   reserved_.store(false, std::memory_order_relaxed);
   ++forks_;

@@ -52,8 +52,7 @@ class executor {
   // Around fork(): the child has none of the threads.
   void before_fork() noexcept HEED_ACQUIRES(lock_) { lock_.lock(); }
   void after_fork_in_parent() noexcept HEED_RELEASES(lock_) { lock_.unlock(); }
-  // In the child, before the next: takes an item that was queued out.
-  void forget(work& w) noexcept HEED_REQUIRES(lock_) { take_out(w); }
+  // What was queued is the parent's to run.
   void after_fork_in_child() noexcept HEED_RELEASES(lock_);
 
   // The body of each thread.

@@ -8,8 +8,6 @@
 
 namespace heed::inline v0 {
 
-class executor;
-
 // One helper at a time for each mutex, however many wait: the first who wants one is posted, and leads; others for the
 // same mutex are chained to it. Its lock comes before the executor's.
 class helpers {
@@ -22,8 +20,8 @@ class helpers {
 
   static void before_fork() noexcept HEED_ACQUIRES(board_);
   static void after_fork_in_parent() noexcept HEED_RELEASES(board_);
-  // What is wanted lies on stacks that the child has not got. The executor's lock is held.
-  static void after_fork_in_child(executor& threads) noexcept HEED_RELEASES(board_);
+  // What is wanted lies on stacks that the child has not got.
+  static void after_fork_in_child() noexcept HEED_RELEASES(board_);
 
  private:
   static void lead(condition_sleeper& s) noexcept HEED_REQUIRES(board_);

@@ -22,9 +22,9 @@ std::optional<std::source_location> context::canceled_at() const noexcept {
   return place_of(decider_of(*node_of(scope_)));
 }
 
-std::optional<time_point> context::deadline() const noexcept {
+std::optional<time_point> earliest_deadline(const cancel_node* n) noexcept {
   std::optional<time_point> earliest;
-  for (const cancel_node* n = node_of(scope_); n && n->is(node::timed); n = scope_above(n->parent)) {
+  for (; n && n->is(node::timed); n = scope_above(n->parent)) {
     std::optional<time_point> own;
     if (n->what == kind::deadline) own = static_cast<const deadline_node*>(n)->when();
     if (n->what == kind::custom && static_cast<const custom_node*>(n)->when != time_point::max()) {
@@ -37,6 +37,10 @@ std::optional<time_point> context::deadline() const noexcept {
     if (n->what == kind::merge || (own && !n->is(node::mixed))) break;
   }
   return earliest;
+}
+
+std::optional<time_point> context::deadline() const noexcept {
+  return earliest_deadline(node_of(scope_));
 }
 
 time_point context::now() const noexcept {

@@ -4,6 +4,7 @@
 
 #include "default_scheduler.hpp"
 #include "executor.hpp"
+#include "forked.hpp"
 #include "head_start.hpp"
 #include "sizes.hpp"
 
@@ -22,8 +23,8 @@ thread_local constinit bool keeps_time = false;
 
 }  // namespace
 
-void timekeeper::prepare(unsigned index) {
-  process_scheduler::prepare_for_fork();  // before any lock is taken
+int timekeeper::prepare(unsigned index) noexcept {
+  forget_inherited();
   const locked guard(starting_);
   if ((made_.load(std::memory_order_relaxed) >> index & 1) == 0) {
     shard& s = shards_[index];
@@ -32,20 +33,13 @@ void timekeeper::prepare(unsigned index) {
     s.visit_by(time_point::max());
     made_.fetch_or(std::uint64_t{1} << index, std::memory_order_release);  // all that
   }
-  if (running_.load(std::memory_order_relaxed)) return;
-  if (const int failed = os::start_thread([] { the_process_scheduler().time().run(); })) {
-#if defined(__cpp_exceptions)
-    throw std::system_error(failed, std::system_category(), "heed: no thread for deadlines");
-#else
-    static_cast<void>(failed);
-    misuse("heed: no thread for deadlines");
-#endif
-  }
-  running_.store(true, std::memory_order_relaxed);  // it tells of nothing but itself
+  if (running_.load(std::memory_order_relaxed)) return 0;
+  const int failed = os::start_thread([] { the_process_scheduler().time().run(); });
+  if (failed == 0) running_.store(true, std::memory_order_relaxed);  // it tells of nothing but itself
+  return failed;
 }
 
-// For what try_arm() does not serve.
-void timekeeper::arm(timer& t) {
+int timekeeper::arm_again(timer& t) noexcept {
   const time_point when = t.when();
   for (;;) {
     const unsigned index = os::cpu() % count;
@@ -55,19 +49,50 @@ void timekeeper::arm(timer& t) {
       s.lock.lock();
       if (when >= s.visited_by()) {
         s.wheel.insert(t);
-        return s.lock.unlock();
+        s.lock.unlock();
+        return 0;
       }
       // relaxed: only a fork changes it back, with our lock held.
       if (running_.load(std::memory_order_relaxed)) {
         s.wheel.insert(t);
         s.visit_by(when);
         s.lock.unlock();
-        return ring(when);
+        ring(when);
+        return 0;
       }
       s.lock.unlock();
     }
-    prepare(index);
+    if (const int failed = prepare(index)) return failed;
   }
+}
+
+void timekeeper::arm(timer& t) {
+  process_scheduler::prepare_for_fork();  // before any lock is taken
+  if (const int failed = arm_again(t)) {
+#if defined(__cpp_exceptions)
+    throw std::system_error(failed, std::system_category(), "heed: no thread for deadlines");
+#else
+    static_cast<void>(failed);
+    misuse("heed: no thread for deadlines");
+#endif
+  }
+}
+
+bool timekeeper::has(const timer& t) noexcept {
+  forget_inherited();
+  return timer_wheel::tag_of(t) != timer_wheel::none;
+}
+
+void timekeeper::forget_inherited() noexcept {
+  // relaxed: set before this process had a second thread; and the lock orders the rest.
+  if (!inherits_.load(std::memory_order_relaxed)) return;
+  const locked guard(starting_);
+  if (!inherits_.load(std::memory_order_relaxed)) return;
+  each_made([](shard& s) {
+    const locked other(s.lock);
+    s.wheel.clear();
+  });
+  inherits_.store(false, std::memory_order_relaxed);
 }
 
 void timekeeper::ring(time_point when) noexcept {
@@ -119,11 +144,6 @@ void timekeeper::run() noexcept {
   os::exact_timers();
   keeps_time = true;
   head_start start;
-  // T3: what was armed while no thread ran, in a process that has forked this one, too.
-  each_made([](shard& s) {
-    const locked guard(s.lock);
-    s.visit_by(time_point::min());
-  });
   for (;;) {
     const std::uint32_t heard = bell_.load(std::memory_order_seq_cst);  // T4
     time_point next = time_point::max();
@@ -158,8 +178,13 @@ void timekeeper::after_fork_in_parent() noexcept {
 
 void timekeeper::after_fork_in_child() noexcept {
   running_.store(keeps_time, std::memory_order_relaxed);
+  const bool any = made_.load(std::memory_order_relaxed) != 0;
+  inherits_.store(any && !keeps_time, std::memory_order_relaxed);
+  if (any) forked::is_child.store(true, std::memory_order_relaxed);
   each_made([](shard& s) HEED_UNCHECKED {
-    s.visit_by(keeps_time ? time_point::min() : time_point::max());  // T3
+    // F1. Without a thread there may be an exec next: who goes on forgets them when there is a need to.
+    if (keeps_time) s.wheel.clear();
+    s.visit_by(time_point::max());  // T3
     s.lock.unlock();
   });
   starting_.unlock();

@@ -26,8 +26,7 @@ class executor;
 //       visible; or in and popped: between the two there is the lock. A timer for which expire() said no is not
 //       touched again: it still counts as in, on a list of its own, until its owner disarms it.
 //   T3  While a thread runs, it comes to each shard at the shard's `visit`, or before; while none does, every `visit`
-//       is max (or the thread has just been started, and comes to all). Who inserts an earlier timer lowers `visit`
-//       and rings.
+//       is max. Who inserts an earlier timer lowers `visit` and rings.
 //   T4  No ring is slept through. The thread remembers the bell before it looks at any `visit`, says how long it will
 //       sleep, and looks at the bell again; who rings changes the bell, and then looks how long the thread sleeps. All
 //       four are seq_cst: if the thread misses the new bell, the ringer finds the sleep announced, and wakes it
@@ -43,7 +42,11 @@ class timekeeper {
   void arm(timer& t);
   // arm(), unless a thread or a wheel has to be made or told first: then false, and nothing has changed.
   bool try_arm(timer& t) noexcept;
+  // arm(); 0, or the errno that tells why there is no thread, and then nothing has changed. For a process that has armed before.
+  int arm_again(timer& t) noexcept;
   void disarm(timer& t) noexcept;
+  // Whether this process has armed it, and it has not expired. Not one that it was forked from.
+  bool has(const timer& t) noexcept;
   // The body of the thread.
   void run() noexcept;
 
@@ -71,8 +74,10 @@ class timekeeper {
     }
   };
 
-  // Has the shard made, and a thread run.
-  void prepare(unsigned index);
+  // Has the shard made, and a thread run; 0, or the errno that tells why not.
+  int prepare(unsigned index) noexcept;
+  // F1
+  void forget_inherited() noexcept;
   void ring(time_point when) noexcept;
   // One visit: fires what is due, up to a batch. Whether there may be more at once.
   bool serve(shard& s) noexcept;
@@ -86,6 +91,7 @@ class timekeeper {
   // Read by all, hardly ever written.
   alignas(64) sync::atomic<std::uint64_t> made_{0};  // a bit for each shard
   sync::atomic<bool> running_{false};
+  sync::atomic<bool> inherits_{false};  // in a child: the wheels still have what was armed before the fork
   executor& callbacks_;
   futex_lock starting_;  // guards the making of threads and shards; comes before the shards' locks
   // Written by the thread, and by who rings.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <limits>
+#include <utility>
 
 namespace heed::inline v0 {
 
@@ -14,6 +15,18 @@ void timer_wheel::start(unsigned tag, time_point now) noexcept {
   at_ = number(now);
   make_empty(moving_);
   for (links& list : slots_) make_empty(list);
+}
+
+void timer_wheel::clear() noexcept {
+  const auto clear_list = [this](links& list) {
+    for (links* l = bare(list.next); l != &list;) {
+      auto& t = static_cast<timer&>(*std::exchange(l, bare(l->next)));
+      forget(t);
+    }
+    make_empty(list);
+  };
+  clear_list(moving_);
+  for (links& list : slots_) clear_list(list);
 }
 
 std::uint64_t timer_wheel::start_of(place p) const noexcept {

@@ -45,6 +45,8 @@ class timer_wheel {
   void start(unsigned tag, time_point now) noexcept;
 
   void insert(timer& t) noexcept;
+  // Takes out and forgets all.
+  void clear() noexcept;
   // Whether it is in, or popped and not forgotten.
   static bool contains(const timer& t) noexcept { return t.prev != nullptr; }
   // Takes it out and forgets it; nothing if it is not in.

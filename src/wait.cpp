@@ -1,4 +1,5 @@
 // Blocking until a context is done: threads on the word itself, event loops on done_fd().
+#include "forked.hpp"
 #include "hanging.hpp"
 
 #include <heed/callback.hpp>
@@ -78,6 +79,7 @@ bool context::wait_until(time_point t) const {
   if (&s != &default_scheduler() && t != time_point::max()) {
     wait_by(s, *this, t);
   } else if (n) {
+    forked::goes_on_with(*n);
     word::await_until(*n, word::verdict, t);
   } else {
     sleep_until(t);
@@ -96,6 +98,7 @@ int context::done_fd() const {
     if (w & word::closing) n->close();
     return n->fd;
   }
+  forked::goes_on_with(*n);
   const int fresh =
       (w & word::has_fd) ? -1 : os::make_event();  // may throw: before anything has changed (I11)
   lock_own(*n);

@@ -307,6 +307,32 @@ TEST_F(ManualScheduler, AdvancedByOneThreadWhileAnotherDerives) {
 }
 
 // A scheduler that goes before its contexts is a mistake, and says so.
+// One that keeps a record of what it is asked for.
+TEST(ManualSchedulerDerived, KeepsARecord) {
+  struct recorder : heed::manual_scheduler {
+    void arm(heed::timer& t, heed::time_point when) override {
+      armed.push_back(when);
+      manual_scheduler::arm(t, when);
+    }
+    void post(heed::work& w) noexcept override {
+      ++posted;
+      manual_scheduler::post(w);
+    }
+    std::vector<heed::time_point> armed;
+    int posted = 0;
+  };
+  recorder time;
+  const auto [ctx, cancel] = heed::with_timeout(heed::background(time), 5s);
+  bool ran = false;
+  heed::after_func(ctx, [&] { ran = true; });
+  EXPECT_EQ(time.armed, std::vector{*ctx.deadline()});
+  time.advance(5s);
+  EXPECT_TRUE(ctx.done());
+  EXPECT_EQ(time.posted, 1);
+  EXPECT_EQ(time.run_pending(), 1U);
+  EXPECT_TRUE(ran);
+}
+
 TEST(ManualSchedulerDeathTest, DestroyedTooEarly) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_DEATH(

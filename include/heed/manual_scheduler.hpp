@@ -14,8 +14,9 @@ namespace heed::inline v0 {
 ///     time.advance(5s);   // ctx.err() == heed::errc::deadline_exceeded, here and now
 ///
 /// Thread-safety: every member may be called by any thread; one that wants a repeatable run uses one thread.
-/// Two threads in advance() at once take turns, deadline by deadline.
-class HEED_API manual_scheduler final : public scheduler {
+/// Two threads in advance() at once take turns, deadline by deadline. Derive from it to see, or count, what is asked of a
+/// scheduler.
+class HEED_API manual_scheduler : public scheduler {
  public:
   /// Starts at `start`. May throw `std::bad_alloc`.
   explicit manual_scheduler(time_point start = time_point(std::chrono::hours(1)));

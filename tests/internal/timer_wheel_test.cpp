@@ -103,6 +103,25 @@ TEST(TimerWheel, ExtremesOfTime) {
   EXPECT_EQ(b.wheel.pop(time_point::max()), &old);
 }
 
+TEST(TimerWheel, ClearedItHasNothingAndGoesOn) {
+  both b;
+  std::vector<heed::timer*> in;
+  for (int bits = 0; bits < 62; ++bits) in.push_back(b.insert(std::int64_t{1} << bits));
+  int steps = 1;  // and some are on their way down
+  EXPECT_NE(b.wheel.pop_any(at(1 << 20), steps), nullptr);
+  EXPECT_TRUE(b.wheel.busy());
+  b.wheel.clear();
+  const auto left =
+      std::count_if(in.begin(), in.end(), [](auto* t) { return heed::timer_wheel::contains(*t); });
+  EXPECT_EQ(left, 1);  // what was popped counts as in until it is forgotten
+  EXPECT_FALSE(b.wheel.busy());
+  EXPECT_EQ(b.wheel.next(), time_point::max());
+  EXPECT_EQ(b.wheel.pop(time_point::max() - heed::duration(1)), nullptr);
+  plain_timer later(time_point::max());
+  b.wheel.insert(later);
+  EXPECT_EQ(b.wheel.pop(time_point::max()), &later);
+}
+
 // An emptied slot that is used again later must not remember its old time.
 TEST(TimerWheel, ReusedSlotForgetsItsPast) {
   both b;
