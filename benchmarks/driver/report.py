@@ -79,7 +79,7 @@ def marked_ratios(results):
 
 HEAD = ["row", "heed", "", "Go", "Go ÷ heed", "", "floor", "heed ÷ floor", "wanted", "there?"]
 NOTE = """\
-`*`: not measured here: what a throw-away prototype of heed's shape needed on a Zen 4 server core. WakeUp is beside Go's
+`*`: not measured here: what a bare sketch of this design took on a Zen 4 server core. WakeUp is beside Go's
 goroutines that have a thread each (WakeUpThread), CancelCallback beside Go's AfterFunc, WithValueChainMoved, where each parent is
 moved from, beside Go's WithValueChain."""
 

@@ -1,6 +1,6 @@
 """The rows that heed has set itself a mark for: how much cheaper than Go, how close to the floor.
 
-A floor is another row, measured in the same run, or a number: what a throw-away prototype of heed's shape needed on
+A floor is another row, measured in the same run, or a number: what a bare sketch of this design took on
 the kind of machine that the marks were set on (nanoseconds on a Zen 4 server core).
 """
 from collections import namedtuple
