@@ -1,5 +1,6 @@
-// What every benchmark program in C++ shares: how often to repeat, how to take the time, what to print. The loops, and
-// the lines they print, are those of Go's testing package, so that one reader understands all programs.
+// What every benchmark program in C++ shares: how often to repeat, how to take the time, what to print. The
+// loops, and the lines they print, are those of Go's testing package, so that one reader understands all
+// programs.
 #pragma once
 
 #include <algorithm>
@@ -107,7 +108,8 @@ class suite {
       }
       best = best > 0 ? std::min(best, each) : each;
       if (doubtful) continue;
-      // A little more than what seems to be needed, but no more than a hundred times as much, since n was small.
+      // A little more than what seems to be needed, but no more than a hundred times as much, since n was
+      // small.
       n = std::max(n + 1, std::min(static_cast<std::size_t>(1.2 * target_ / each), 100 * n));
     }
   }

@@ -1,6 +1,6 @@
-// Reads transcripts of Go's context package, performs their programs on heed, and compares, line by line. What differs
-// must have a name: differences.hpp. With --all-met, each of these must have been met, too. With --print it prints heed's
-// own transcript instead.
+// Reads transcripts of Go's context package, performs their programs on heed, and compares, line by line.
+// What differs must have a name: differences.hpp. With --all-met, each of these must have been met, too. With
+// --print it prints heed's own transcript instead.
 #include "differences.hpp"
 #include "runner.hpp"
 

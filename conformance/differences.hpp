@@ -1,5 +1,5 @@
-// Where heed answers otherwise than Go, on purpose: by name, as docs/go_parity.md lists them. Whatever else differs is
-// an error.
+// Where heed answers otherwise than Go, on purpose: by name, as docs/go_parity.md lists them. Whatever else
+// differs is an error.
 #pragma once
 
 #include "op.hpp"
@@ -91,8 +91,8 @@ class story {
 
 struct difference {
   std::string_view name;
-  /// Whether it may be the reason why heed's reading of this context is another; if so, makes heed's the same as Go's
-  /// in what it explains.
+  /// Whether it may be the reason why heed's reading of this context is another; if so, makes heed's the same
+  /// as Go's in what it explains.
   bool (*explains)(const story& s, std::size_t context, const reading& go, reading& heed);
 };
 

@@ -1,4 +1,5 @@
-// The language of the programs: one operation, as data and as a line of text. README.md tells what each one does.
+// The language of the programs: one operation, as data and as a line of text. README.md tells what each one
+// does.
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
-// A coroutine that waits for a context, on an event loop of one thread: it is resumed there, never inside cancel(),
-// and may be destroyed there while it waits.
+// A coroutine that waits for a context, on an event loop of one thread: it is resumed there, never inside
+// cancel(), and may be destroyed there while it waits.
 #include "check.hpp"
 
 #include <heed/coroutine.hpp>

@@ -1,6 +1,6 @@
-// A foreign source of cancellation as a context: a call of some RPC library, which knows nothing of heed, can be
-// aborted by its peer, and has a deadline and a peer. The object subscribes once and pushes the end in, so err() stays
-// one load and no thread watches. (For a std::stop_token there is with_stop_token().)
+// A foreign source of cancellation as a context: a call of some RPC library, which knows nothing of heed, can
+// be aborted by its peer, and has a deadline and a peer. The object subscribes once and pushes the end in, so
+// err() stays one load and no thread watches. (For a std::stop_token there is with_stop_token().)
 #include "check.hpp"
 
 #include <heed/custom.hpp>

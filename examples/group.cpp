@@ -1,5 +1,5 @@
-// A page is put together from several sources at once. The first that fails ends the others, its error is the result,
-// and nothing runs any more when the function returns; no more than two sources are asked at a time.
+// A page is put together from several sources at once. The first that fails ends the others, its error is the
+// result, and nothing runs any more when the function returns; no more than two sources are asked at a time.
 #include "check.hpp"
 
 #include <heed/group.hpp>

@@ -1,4 +1,5 @@
-// Knowing why: a server with requests in all states; what ended one of them, from which line; and the tree as text.
+// Knowing why: a server with requests in all states; what ended one of them, from which line; and the tree as
+// text.
 //     inspect         checks itself
 //     inspect dot     the tree for Graphviz: inspect dot | dot -Tsvg; with HEED_TRACK=1 all of it, with lines
 #include "check.hpp"

@@ -1,5 +1,5 @@
-// A piece of work with two owners: the request that asked for it, and the server that may shut down. It ends with
-// either, and says which one it was.
+// A piece of work with two owners: the request that asked for it, and the server that may shut down. It ends
+// with either, and says which one it was.
 #include "check.hpp"
 
 #include <heed/heed.hpp>
@@ -14,7 +14,8 @@ namespace {
 constexpr heed::key<std::string> user_key{"user"};
 constexpr heed::key<std::string> region_key{"region"};
 
-// The server has values and an end of its own; so has each request, which did not grow out of the server's context.
+// The server has values and an end of its own; so has each request, which did not grow out of the server's
+// context.
 struct server {
   heed::cancelable running = heed::with_cancel(heed::with_value(heed::background(), region_key, "north"));
 

@@ -124,7 +124,8 @@ int run(int argc, char** argv) {
   }
   if (runs < 0) runs = limits.timeout || limits.matches || asked.repeat ? 0 : 9;
 
-  // The request has what is asked, the process has its own end: a session ends with either, and has the values of both.
+  // The request has what is asked, the process has its own end: a session ends with either, and has the
+  // values of both.
   const search::interrupts signals;
   const heed::context request = heed::with_value(heed::background(), search::request_key, asked);
   const auto [session, over] = heed::merge(request, signals.ctx());

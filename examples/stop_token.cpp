@@ -1,5 +1,5 @@
-// Stop tokens and contexts, both ways: standard code that takes a std::stop_token stops with a context, and code that
-// takes a context stops with a std::jthread.
+// Stop tokens and contexts, both ways: standard code that takes a std::stop_token stops with a context, and
+// code that takes a context stops with a std::jthread.
 #include "check.hpp"
 
 #include <heed/heed.hpp>

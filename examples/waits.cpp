@@ -1,5 +1,5 @@
-// A queue with a condition variable, as everybody has written one, whose pop() a context can end; and a semaphore
-// that keeps the number of jobs under way small, whose acquire() it can end, too.
+// A queue with a condition variable, as everybody has written one, whose pop() a context can end; and a
+// semaphore that keeps the number of jobs under way small, whose acquire() it can end, too.
 #include "check.hpp"
 
 #include <heed/heed.hpp>

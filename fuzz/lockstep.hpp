@@ -1,5 +1,6 @@
-// Performs each operation on the model and on heed, and compares: answers, what ran, which functions are kept. Where
-// heed calls back, the model is asked whether it may, and what the callback does is done on both, there and then.
+// Performs each operation on the model and on heed, and compares: answers, what ran, which functions are
+// kept. Where heed calls back, the model is asked whether it may, and what the callback does is done on both,
+// there and then.
 #pragma once
 
 #include "bytes.hpp"

@@ -1,5 +1,6 @@
-// What heed should do, in the most obvious way: a vector of contexts, and whatever is to be known found by walking. It
-// shares nothing with heed. It performs the operations of conformance/op.hpp, and answers as heed should.
+// What heed should do, in the most obvious way: a vector of contexts, and whatever is to be known found by
+// walking. It shares nothing with heed. It performs the operations of conformance/op.hpp, and answers as heed
+// should.
 //
 // Where heed promises no order, the model is told what happened, and says whether that may be.
 #pragma once
@@ -114,7 +115,8 @@ class model {
   /// The functions that ran since the last time that it was asked.
   std::vector<std::size_t> take_ran() { return std::exchange(ran_, {}); }
 
-  /// An operation is over: whether all callbacks that it should have run have run. `since` is what event() was before.
+  /// An operation is over: whether all callbacks that it should have run have run. `since` is what event()
+  /// was before.
   bool has_run_all(std::uint64_t since) const {
     return std::none_of(callbacks_.begin(), callbacks_.end(),
                         [&](const callback& c) { return c.now == callback::due && c.event > since; });
@@ -129,7 +131,8 @@ class model {
   }
 
   enum class keeping { yes, no, either };
-  /// Whether heed keeps the function: it waits, and something can still end its context; or it is about to run.
+  /// Whether heed keeps the function: it waits, and something can still end its context; or it is about to
+  /// run.
   keeping keeps(std::size_t f) const {
     const function& is = functions_.at(f);
     if (is.now == function::waiting && maybe_a_source(is.on)) return keeping::either;
@@ -243,8 +246,8 @@ class model {
     return {};
   }
 
-  // Whoever has a parent that is done is done, parents come before children, and a merge's first parent before its
-  // second.
+  // Whoever has a parent that is done is done, parents come before children, and a merge's first parent
+  // before its second.
   void inherit() {
     for (std::size_t n = 0; n < nodes_.size(); ++n) {
       for (const std::size_t p : parents(n)) {

@@ -1,4 +1,5 @@
-// heed's atomics under the checker: as large as what they hold, and each operation is a step that the explorer sees.
+// heed's atomics under the checker: as large as what they hold, and each operation is a step that the
+// explorer sees.
 #pragma once
 
 #include <bit>

@@ -1,5 +1,5 @@
-// Kernels with a mistake in each, for replay.cmake: the checker must find it, say which it is (the first word of the name), and
-// find it again by the schedule that it has printed.
+// Kernels with a mistake in each, for replay.cmake: the checker must find it, say which it is (the first word
+// of the name), and find it again by the schedule that it has printed.
 #include "engine.hpp"
 #include "kernels.hpp"
 

@@ -151,7 +151,8 @@ void reschedule() {
     fibers[0].is = state::ready;
     return go_to(0);
   }
-  // Time passes for one who sleeps until some time; not for heed's own threads alone, once the kernel is over.
+  // Time passes for one who sleeps until some time; not for heed's own threads alone, once the kernel is
+  // over.
   for (unsigned t = 0; t < threads && fibers[0].is != state::finished; ++t) {
     if (fibers[t].is == state::asleep && fibers[t].until != for_good) ready[count++] = t;
   }
@@ -365,8 +366,8 @@ result explore(const char* name, void (*kernel)(), const settings& wanted) {
   forget_shared();
   result r;
   how.replays = !wanted.replay.empty();
-  // Once for what the library finds out but once in a process (is HEED_TRACK set?): an execution that does is of other
-  // steps than all after it, and what is printed of one of those would not be found again.
+  // Once for what the library finds out but once in a process (is HEED_TRACK set?): an execution that does is
+  // of other steps than all after it, and what is printed of one of those would not be found again.
   to_replay.clear();
   execute(kernel);
   path.clear();

@@ -8,7 +8,8 @@
 
 namespace model {
 
-// For kernels. A kernel is a function that runs as thread 0, spawns others, joins them, and checks what it finds.
+// For kernels. A kernel is a function that runs as thread 0, spawns others, joins them, and checks what it
+// finds.
 void spawn_raw(void (*body)(void*), void* self);
 template <class F>
 void spawn(F f) {
@@ -25,7 +26,8 @@ void settle();                             // waits until all threads that heed 
 void check(bool holds, const char* what);  // an error of the kernel if it does not
 [[noreturn]] void fail(const std::string& what);
 
-// Time stands still while somebody can go on; then it passes until one who sleeps is woken by it. Or a kernel has it pass.
+// Time stands still while somebody can go on; then it passes until one who sleeps is woken by it. Or a kernel
+// has it pass.
 void advance(std::int64_t nanoseconds);
 
 // What os_model.cpp stands on: the kernel's side of a futex, a clock, a descriptor, and threads.

@@ -196,8 +196,9 @@ void abandoned_far_below() {
   }
 }
 
-// The last handle of a context goes on the thread that has just hung a function on it, while its parent is abandoned: who
-// of the two abandons it has to find that function. By way of the context itself, or of a value in front of it.
+// The last handle of a context goes on the thread that has just hung a function on it, while its parent is
+// abandoned: who of the two abandons it has to find that function. By way of the context itself, or of a
+// value in front of it.
 void abandoned_while_hung(bool by_value) {
   heed::manual_scheduler time;
   bool ended = false;
@@ -229,8 +230,8 @@ void abandoned_while_hung_by_value() {
   abandoned_while_hung(true);
 }
 
-// One of two children is given up while its parent is abandoned: its link is what says where it hangs, and afterwards
-// belongs to who abandons it.
+// One of two children is given up while its parent is abandoned: its link is what says where it hangs, and
+// afterwards belongs to who abandons it.
 void abandoned_in_a_chunk(bool by_value) {
   heed::manual_scheduler time;
   {

@@ -1,4 +1,5 @@
-// Contexts in a line, of which the top ends: the way down that pins nothing (L7), while the line is dropped, hung on, or ended elsewhere.
+// Contexts in a line, of which the top ends: the way down that pins nothing (L7), while the line is dropped,
+// hung on, or ended elsewhere.
 #include "engine.hpp"
 #include "kernels.hpp"
 #include "os_model.hpp"
@@ -165,7 +166,8 @@ void called_back(bool there) {
   join();
   check(calls <= 1, "once");
 }
-// A function on the lowest, whose handles go while it is ended: it is posted, or destroyed unrun, and nothing is left.
+// A function on the lowest, whose handles go while it is ended: it is posted, or destroyed unrun, and nothing
+// is left.
 void function_on(bool lowest) {
   heed::manual_scheduler time;
   bool ended = false;
@@ -224,7 +226,8 @@ void held_by_values() {
   join();
 }
 
-// L8: its last handle goes while its parent ends it, and something else than a child with a plain word hangs there.
+// L8: its last handle goes while its parent ends it, and something else than a child with a plain word hangs
+// there.
 enum class hangs_there { callback, deadline, below_value };
 void last_handle_goes(hangs_there what) {
   constexpr static heed::key<int> number{"number"};

@@ -1,4 +1,5 @@
-// Contexts on which something is hung for the first time (H4), or was once: how they end, and how they go at once.
+// Contexts on which something is hung for the first time (H4), or was once: how they end, and how they go at
+// once.
 #include "engine.hpp"
 #include "kernels.hpp"
 #include "os_model.hpp"

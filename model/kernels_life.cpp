@@ -131,7 +131,8 @@ void child_made_while_parent_goes() {
   join();
 }
 
-// One of several is given up while its parent's walk takes them off: what the walk leaves on it still says that it hangs there.
+// One of several is given up while its parent's walk takes them off: what the walk leaves on it still says
+// that it hangs there.
 void sibling_dropped_while_turned() {
   auto [top, cancel] = with_cancel(background());
   auto one = std::make_unique<cancelable>(with_cancel(top));
@@ -248,7 +249,8 @@ void children_of_values() {
   check(two->ctx.done() && beside->ctx.done(), "I3");
 }
 
-// The last that hangs on a parent without handles does so below a value: what kept the parent for all goes with it.
+// The last that hangs on a parent without handles does so below a value: what kept the parent for all goes
+// with it.
 void orphan_below_value() {
   auto [top, cancel] = with_cancel(background());
   auto parent = std::make_unique<cancelable>(with_cancel(top));

@@ -1,5 +1,5 @@
-// Waits in an event loop that is not ours (event_loop.cpp): the context's end, the loop's cancellation and the loop's own end
-// contend for each, and one gets it. Afterwards nobody touches the loop.
+// Waits in an event loop that is not ours (event_loop.cpp): the context's end, the loop's cancellation and
+// the loop's own end contend for each, and one gets it. Afterwards nobody touches the loop.
 #include "engine.hpp"
 #include "kernels.hpp"
 
@@ -110,7 +110,8 @@ void given_up_while_closed() {
   }
 }
 
-// It is just being registered: the end of the context, or of the loop, comes before there is anything to stop.
+// It is just being registered: the end of the context, or of the loop, comes before there is anything to
+// stop.
 void started_while_cancel() {
   heed::manual_scheduler time;
   {

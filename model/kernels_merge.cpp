@@ -1,4 +1,5 @@
-// Merges and custom contexts: found by other ways than under their parent's lock, they get to no holds there (L3).
+// Merges and custom contexts: found by other ways than under their parent's lock, they get to no holds there
+// (L3).
 #include "engine.hpp"
 #include "kernels.hpp"
 
@@ -134,7 +135,8 @@ void values_of_both() {
   join();
 }
 
-// A foreign source, as custom.hpp wants it: who unsubscribes waits for a notification under way, unless inside it.
+// A foreign source, as custom.hpp wants it: who unsubscribes waits for a notification under way, unless
+// inside it.
 struct source {
   enum : std::uint32_t { idle, busy, over };
   heed::sync::atomic<std::uint32_t> state{idle};

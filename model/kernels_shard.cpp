@@ -1,5 +1,5 @@
-// Contexts that are split into shards (H1, H2), and what hangs on them. Two threads have to meet for that, which takes a
-// preemption or two; some of these call the core's own function for those who have met.
+// Contexts that are split into shards (H1, H2), and what hangs on them. Two threads have to meet for that,
+// which takes a preemption or two; some of these call the core's own function for those who have met.
 #include "engine.hpp"
 #include "kernels.hpp"
 
@@ -20,7 +20,8 @@ using heed::context;
 using heed::with_cancel;
 using callback = heed::cancel_callback<std::function<void()>>;
 
-// As lock_for_new() does for a thread that has found the lock held. Something has been hung there before (H4).
+// As lock_for_new() does for a thread that has found the lock held. Something has been hung there before
+// (H4).
 void meet(const context& ctx) {
   { const auto first = with_cancel(ctx); }
   unsigned number = 0;
@@ -156,7 +157,8 @@ void callback_goes_last() {
   join();
 }
 
-// What a walk found without callbacks is passed by afterwards (`no_callbacks`); one that comes in between is not.
+// What a walk found without callbacks is passed by afterwards (`no_callbacks`); one that comes in between is
+// not.
 void registered_while_turned() {
   auto [top, cancel] = with_cancel(background());
   auto middle = with_cancel(top);

@@ -156,8 +156,8 @@ void destroyed_while_cancel() {
   }
 }
 
-// Alone with who cancels and runs what was posted: it has fired before the coroutine is suspended, which then goes on, and
-// has to see that the context has ended.
+// Alone with who cancels and runs what was posted: it has fired before the coroutine is suspended, which then
+// goes on, and has to see that the context has ended.
 void fires_while_suspending() {
   heed::manual_scheduler time;
   {

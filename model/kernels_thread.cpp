@@ -44,7 +44,8 @@ void earlier_one_rings() {
   check(!later.ctx.done(), "it was not woken by the later one");
 }
 
-// T4: the same where nothing but the bell orders the two. A ring that is slept through makes the deadline late.
+// T4: the same where nothing but the bell orders the two. A ring that is slept through makes the deadline
+// late.
 void earlier_one_rings_at_any_time() {
   fresh_process();
   std::optional<cancelable> later;
@@ -120,8 +121,8 @@ void dropped_while_it_fires() {
   settle();
 }
 
-// More than a batch, and more in one slot of the wheel than are looked at (sizes.hpp), the latest first: the thread comes again
-// at once, and to a slot before anything in it is due.
+// More than a batch, and more in one slot of the wheel than are looked at (sizes.hpp), the latest first: the
+// thread comes again at once, and to a slot before anything in it is due.
 void more_than_a_batch() {
   fresh_process();
   std::optional<cancelable> made[3];

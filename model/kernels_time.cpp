@@ -56,8 +56,8 @@ void fires_while_dropped() {
   }
 }
 
-// Its handles, and two that are detached below, have a hold each, and let go at once: who comes last, after two tries that others
-// spoiled, finds the timer still armed, and the timer no hold that it could add to.
+// Its handles, and two that are detached below, have a hold each, and let go at once: who comes last, after
+// two tries that others spoiled, finds the timer still armed, and the timer no hold that it could add to.
 void fires_while_three_let_go() {
   heed::manual_scheduler time;
   {

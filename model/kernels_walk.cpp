@@ -122,7 +122,8 @@ void grow_and_turn() {
   check(late->ctx.done(), "it is done");
 }
 
-// A walk that finds no callbacks on its root leaves it alone afterwards: one that comes meanwhile runs all the same.
+// A walk that finds no callbacks on its root leaves it alone afterwards: one that comes meanwhile runs all
+// the same.
 void callback_on_root() {
   auto [ctx, cancel] = with_cancel(background());
   auto below = with_cancel(ctx);

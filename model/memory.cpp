@@ -1,6 +1,7 @@
-// The memory model, by views: for each atomic the values it had, in order; for each thread, and with each value that was
-// released, how far they are known. A load may give any value that its thread does not know to be replaced. Beside it, clocks
-// for plain memory: an access that is not ordered after the last write, or that comes after the free, is an error.
+// The memory model, by views: for each atomic the values it had, in order; for each thread, and with each
+// value that was released, how far they are known. A load may give any value that its thread does not know to
+// be replaced. Beside it, clocks for plain memory: an access that is not ordered after the last write, or
+// that comes after the free, is an error.
 #include "memory.hpp"
 
 #include "atomics.hpp"
@@ -79,8 +80,8 @@ std::array<view, threads> views;
 view strongest;  // what all seq_cst operations have seen
 std::vector<location> locations(most_atomics);
 
-// What is known of an address: which location it is in this execution, and whether threads share it. A table of our own, as
-// every step looks here, and nothing is to be taken out when an execution ends.
+// What is known of an address: which location it is in this execution, and whether threads share it. A table
+// of our own, as every step looks here, and nothing is to be taken out when an execution ends.
 struct entry {
   const void* at = nullptr;
   std::uint32_t execution = 0;
@@ -476,7 +477,8 @@ void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
   model::give(p);
 }
 
-// What -fsanitize=thread has the compiler call before each access of the library's and the kernels' plain memory.
+// What -fsanitize=thread has the compiler call before each access of the library's and the kernels' plain
+// memory.
 extern "C" {
 void __tsan_init() {}
 void __tsan_func_entry(void*) {}

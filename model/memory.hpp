@@ -1,4 +1,5 @@
-// Memory as the C++ standard lets threads see it, and who may touch which of it (memory.cpp). For the engine only.
+// Memory as the C++ standard lets threads see it, and who may touch which of it (memory.cpp). For the engine
+// only.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +18,8 @@ struct own_memory {
   ~own_memory() { --own_allocations; }
 };
 
-// The engine's side.
-// What is chosen: who goes on after a step, or when one cannot; which value is read; who is woken; for whom time passes.
+// The engine's side. What is chosen: who goes on after a step, or when one cannot; which value is read; who
+// is woken; for whom time passes.
 enum class what : char { step = 's', turn = 't', read = 'r', wake = 'w', timeout = 'o' };
 // `seldom`: at random, another than the first only in one of so many cases.
 int choose(what w, int options, int seldom = 0);
@@ -35,7 +36,8 @@ void born(unsigned t);  // by the current thread
 void joined(unsigned t);
 void seen(unsigned t);                 // what it did so far comes before what the current thread does now
 std::uint32_t newest(const void* at);  // what the operating system sees
-// Threads are interrupted where they touch what others touch, too. Which places these are is found on the way.
+// Threads are interrupted where they touch what others touch, too. Which places these are is found on the
+// way.
 void forget_shared();
 bool shares_more();  // more were found since this was asked last
 

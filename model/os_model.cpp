@@ -13,8 +13,8 @@
 namespace model {
 
 namespace {
-// write(2) and poll(2) on a descriptor order what comes before the one and after the other, and no more: who polls may find it
-// as it was, unless something else has told of the write.
+// write(2) and poll(2) on a descriptor order what comes before the one and after the other, and no more: who
+// polls may find it as it was, unless something else has told of the write.
 struct event {
   bool open = false;
   heed::sync::atomic<std::uint32_t> readable{0};

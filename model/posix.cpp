@@ -1,5 +1,6 @@
-// What the standard library asks of the system below it: the clock, and what std::mutex and std::condition_variable are made
-// of. These take the place of the C library's: all threads of a kernel are one to that.
+// What the standard library asks of the system below it: the clock, and what std::mutex and
+// std::condition_variable are made of. These take the place of the C library's: all threads of a kernel are
+// one to that.
 #include "atomics.hpp"
 #include "engine.hpp"
 #include "memory.hpp"
@@ -60,7 +61,8 @@ int pthread_mutex_unlock(pthread_mutex_t* m) noexcept {
   return 0;
 }
 
-// Who notifies after this has unlocked changes the word that it compares: no wake-up is lost, as POSIX wants it.
+// Who notifies after this has unlocked changes the word that it compares: no wake-up is lost, as POSIX wants
+// it.
 int pthread_cond_wait(pthread_cond_t* c, pthread_mutex_t* m) {
   if (!model::running) return 0;
   const std::uint32_t seen = word_of(c).load(std::memory_order_relaxed);

@@ -1,5 +1,5 @@
-// What happens when nothing can end a context any more: its functions are destroyed unrun, and its children may be abandoned in
-// their turn. When that is, the two counts tell (tree.hpp).
+// What happens when nothing can end a context any more: its functions are destroyed unrun, and its children
+// may be abandoned in their turn. When that is, the two counts tell (tree.hpp).
 #include "hanging.hpp"
 
 #include <utility>
@@ -24,8 +24,8 @@ bool abandon_single(cancel_node& n) noexcept {
 }
 
 void abandon(cancel_node& n) noexcept {
-  // I7: children that have become unreachable too are linked by their `next`, as in a walk. None of these can be
-  // canceled meanwhile: that would need one of the handles that are gone.
+  // I7: children that have become unreachable too are linked by their `next`, as in a walk. None of these can
+  // be canceled meanwhile: that would need one of the handles that are gone.
   cancel_node* first = &n;
   cancel_node* last = &n;
   n.next = nullptr;  // nothing can end it, so it hangs nowhere

@@ -1,7 +1,7 @@
 // What clang's -Wthread-safety is told of the core's locks; other compilers see nothing of it.
 //
-// It knows locks by name. What it cannot follow (a function that hands out a locked shard; fork handlers, which
-// lock in one call and unlock in another) is HEED_UNCHECKED, with the reason beside it.
+// It knows locks by name. What it cannot follow (a function that hands out a locked shard; fork handlers,
+// which lock in one call and unlock in another) is HEED_UNCHECKED, with the reason beside it.
 #pragma once
 
 #if defined(__clang__)

@@ -9,13 +9,14 @@
 
 namespace heed::inline v0 {
 
-// An entry on a list belongs to the list's lock. Whoever takes it off, under the lock, decides what becomes of it:
-// its destructor (it will not run), or the one thread that runs callbacks (then `running_` is not `idle` any
-// more, and the destructor has to look at that).
+// An entry on a list belongs to the list's lock. Whoever takes it off, under the lock, decides what becomes
+// of it: its destructor (it will not run), or the one thread that runs callbacks (then `running_` is not
+// `idle` any more, and the destructor has to look at that).
 namespace {
 enum running : std::uint32_t { idle, busy, awaited, over };  // callback_base::running_
 
-// pending_function::state_. `off`: stopped, and the registration's count is no more, though it is still counted.
+// pending_function::state_. `off`: stopped, and the registration's count is no more, though it is still
+// counted.
 enum function_state : std::uint16_t { waiting, fired, stopped, abandoned, off };
 }  // namespace
 
@@ -68,7 +69,8 @@ void tree::run_callbacks(cancel_node& n) noexcept {
     const bool detached = c->detached_;
     c->function_(*c, callback_base::event::fire);  // I5
     if (detached || gone) continue;
-    // release: what the callback wrote is visible to who unregisters it. After this store the entry may be gone.
+    // release: what the callback wrote is visible to who unregisters it. After this store the entry may be
+    // gone.
     if (c->running_.exchange(over, std::memory_order_release) == awaited) os::wake_all(c->running_);
   }
 }
@@ -134,8 +136,8 @@ bool callback_base::unlist_anywhere() noexcept HEED_UNCHECKED {
   return true;
 }
 
-// The same in a few steps, where the node has one shard, that is free just now. All else is left to the two above, by jumps: so
-// these save no registers.
+// The same in a few steps, where the node has one shard, that is free just now. All else is left to the two
+// above, by jumps: so these save no registers.
 bool callback_base::enlist(const context& ctx) noexcept HEED_UNCHECKED {
   const scope& within = *tree::scope_of(ctx);
   if (&within == &never_ending) [[unlikely]]
@@ -222,8 +224,8 @@ void pending_function::retain() noexcept {
 }
 
 void pending_function::release() noexcept {
-  // acquire: what all others did with their counts. Who writes `off` has one meanwhile; so if it has given that up already, its
-  // `off` is seen here; and if not, we are not the last.
+  // acquire: what all others did with their counts. Who writes `off` has one meanwhile; so if it has given
+  // that up already, its `off` is seen here; and if not, we are not the last.
   std::uint32_t count = count_.load(std::memory_order_acquire);
   for (;;) {
     if (count == (state_.load(std::memory_order_relaxed) == off ? 2 : 1))
@@ -283,8 +285,8 @@ void pending_function::start_anyhow(const context& ctx, scheduler* on) {
   if (!enlist(ctx)) post_now();
 }
 
-// The state decides between firing, stop() and abandonment: whoever changes it from `waiting` disposes of F. The
-// registration's count goes with the place on the list: to whoever takes it off.
+// The state decides between firing, stop() and abandonment: whoever changes it from `waiting` disposes of F.
+// The registration's count goes with the place on the list: to whoever takes it off.
 bool pending_function::stop() noexcept {
   std::uint16_t state = waiting;
   // acquire/release: F's construction, and its destruction below, are ordered with the other deciders.
@@ -292,15 +294,15 @@ bool pending_function::stop() noexcept {
     return state == abandoned && state_.compare_exchange_strong(state, stopped, std::memory_order_acq_rel);
   }
   if (!trivial_ || scheduler_ != &the_process_scheduler() || !unlist_quickly()) return stop_anyhow();
-  // Nothing foreign has run, neither F's end nor a value's, so the stop_func that we were called through is still there: whoever is last
-  // frees it, and nobody has to count down. relaxed: see release().
+  // Nothing foreign has run, neither F's end nor a value's, so the stop_func that we were called through is
+  // still there: whoever is last frees it, and nobody has to count down. relaxed: see release().
   state_.store(off, std::memory_order_relaxed);
   return true;
 }
 
 bool pending_function::stop_anyhow() noexcept {
-  // F's end may take away the stop_func that we were called through: we keep the registration's count until then, or,
-  // where somebody else has taken it off the list and drops that, one of our own.
+  // F's end may take away the stop_func that we were called through: we keep the registration's count until
+  // then, or, where somebody else has taken it off the list and drops that, one of our own.
   if (!unlist()) {
     retain();
     forget();

@@ -1,30 +1,35 @@
 // Ending a context and everything below it. I3 is kept here; this is the argument.
 //
-// A cancel has two phases. First it turns the whole subtree: takes each child off its parent's list, changes its
-// word, and goes on below it. That runs nothing foreign. Then it runs the callbacks, which so find every
+// A cancel has two phases. First it turns the whole subtree: takes each child off its parent's list, changes
+// its word, and goes on below it. That runs nothing foreign. Then it runs the callbacks, which so find every
 // descendant done already (I5: with no lock held), and lets go of the nodes.
 //
-// Whoever changes a node's word from live (to claimed, or at once to inherited) owns the walk below it. A node has
-// one parent scope, and only that scope's owner takes children off its list; so each child meets one walk.
+// Whoever changes a node's word from live (to claimed, or at once to inherited) owns the walk below it. A
+// node has one parent scope, and only that scope's owner takes children off its list; so each child meets one
+// walk.
 //   - The child is live: the walk turns it, by one compare-exchange, and owns what is below.
-//   - The child was claimed by another canceler: it is the root of that one's walk, never in its middle, since
-//     the middle is reached through lists only. Ours waits until the other has settled that root: has turned all
-//     below it. The other one is in its first phase then, runs nothing foreign, holds no lock while it waits, and
-//     waits itself only for walks further down. So the waiting ends (I3, without a deadlock).
+//   - The child was claimed by another canceler: it is the root of that one's walk, never in its middle,
+//     since the middle is reached through lists only. Ours waits until the other has settled that root: has
+//     turned all below it. The other one is in its first phase then, runs nothing foreign, holds no lock
+//     while it waits, and waits itself only for walks further down. So the waiting ends (I3, without a
+//     deadlock).
 //   - The child is being destroyed: it has no children, and nobody can see it.
-// So that no root of another walk is missed, a node stays on its parent's list until it is settled, whoever drops it.
-// A walk touches a child for the last time when it exchanges its word, unless it has pinned it before: what nothing
-// hangs on may be freed right then (L4). Or unless it has the lock of the child's own shard, from before that until it has taken off
-// what hangs there, one child at most, and goes on with that (L7): so it goes down a line of contexts without a pin.
-// A merge has two parent scopes, so two walks may meet it. Those take turns, by a lock of their own: merge.cpp.
-// What is linked later meets a done parent: is_open() decides between the two by the parent's word, see there.
-// A node whose one shard is found without callbacks after its verdict gets none any more, as is_open() says no: the second phase
-// passes it by (`no_callbacks`). The walk itself remembers that of its root, whose `hung` may be written under its parent's lock.
+// So that no root of another walk is missed, a node stays on its parent's list until it is settled, whoever
+// drops it. A walk touches a child for the last time when it exchanges its word, unless it has pinned it
+// before: what nothing hangs on may be freed right then (L4). Or unless it has the lock of the child's own
+// shard, from before that until it has taken off what hangs there, one child at most, and goes on with that
+// (L7): so it goes down a line of contexts without a pin. A merge has two parent scopes, so two walks may
+// meet it. Those take turns, by a lock of their own: merge.cpp. What is linked later meets a done parent:
+// is_open() decides between the two by the parent's word, see there. A node whose one shard is found without
+// callbacks after its verdict gets none any more, as is_open() says no: the second phase passes it by
+// (`no_callbacks`). The walk itself remembers that of its root, whose `hung` may be written under its
+// parent's lock.
 //
-// Where no more than one child hangs there, and nothing is below that, all this is three exchanges under one lock: cancel_hooked().
+// Where no more than one child hangs there, and nothing is below that, all this is three exchanges under one
+// lock: cancel_hooked().
 //
-// Nothing is allocated (I11) and nothing recurses (I7): a node that was taken off a list is linked into the walk
-// by its own `next`, and pinned by a hold until the second phase has passed it.
+// Nothing is allocated (I11) and nothing recurses (I7): a node that was taken off a list is linked into the
+// walk by its own `next`, and pinned by a hold until the second phase has passed it.
 #include "default_scheduler.hpp"
 #include "walk.hpp"
 
@@ -36,8 +41,9 @@ namespace {
 
 using outcome = node::outcome;
 
-// live -> claimed; not won: somebody else decided. As long as it exists, the one who won may turn() the node: where
-// a merge hangs below, it holds the merges' lock. Who may not wait for that finds it `open` at the worst.
+// live -> claimed; not won: somebody else decided. As long as it exists, the one who won may turn() the node:
+// where a merge hangs below, it holds the merges' lock. Who may not wait for that finds it `open` at the
+// worst.
 class claim {
  public:
   enum class patience { waits, tries };
@@ -80,8 +86,9 @@ void await_verdict(cancel_node& n) noexcept {
   if (word::await(n, word::verdict) & word::closing) n.close();
 }
 
-// claimed -> done; or live -> done, where `unless` has what stands against that: then it may be false, and nothing has changed.
-// Without anything on its lists it is settled in the same step. The caller keeps the node.
+// claimed -> done; or live -> done, where `unless` has what stands against that: then it may be false, and
+// nothing has changed. Without anything on its lists it is settled in the same step. The caller keeps the
+// node.
 bool publish(cancel_node& n, errc verdict, std::uint64_t from, std::uint64_t unless = 0) noexcept {
   std::uint64_t w = n.word.load(std::memory_order_relaxed);
   std::uint64_t after = 0;
@@ -138,9 +145,9 @@ struct pin {
   cancel_node& n;
 };
 
-// cancel() in a few steps, without a pin, for a node on which nothing hangs, nobody waits, and that heed's own scheduler keeps the
-// time of: it is not touched after its verdict, or after its lock. Open: it is not such a node, or not any more, and nothing has
-// happened yet that cancel_in_full() would not find.
+// cancel() in a few steps, without a pin, for a node on which nothing hangs, nobody waits, and that heed's
+// own scheduler keeps the time of: it is not touched after its verdict, or after its lock. Open: it is not
+// such a node, or not any more, and nothing has happened yet that cancel_in_full() would not find.
 
 // What its word `w` says; won: it is such a node, and live, and may have one of the bits `besides`.
 inline outcome look(const cancel_node& n, std::uint64_t w, std::uint64_t besides = 0) noexcept {
@@ -148,8 +155,9 @@ inline outcome look(const cancel_node& n, std::uint64_t w, std::uint64_t besides
   if ((w & word::flags & ~(besides | word::uncommon)) != 0) return outcome::open;
   return n.what > kind::deadline || n.is(node::own_scheduler) ? outcome::open : outcome::won;
 }
-// Something was hung on it, but now there is one child at most, of which the word tells nothing: a short walk. The node's
-// lock is what keeps it (L7). No merge hangs below, or its word would say so, and the exchange fail (M2).
+// Something was hung on it, but now there is one child at most, of which the word tells nothing: a short
+// walk. The node's lock is what keeps it (L7). No merge hangs below, or its word would say so, and the
+// exchange fail (M2).
 outcome cancel_hooked(cancel_node& n, errc verdict, std::uint64_t from,
                       std::uint64_t w) noexcept HEED_UNCHECKED {  // it is tried
   // H2. acquire: the table's making.
@@ -197,8 +205,8 @@ inline outcome cancel_quickly(cancel_node& n, errc verdict, std::uint64_t from) 
   // acquire: as for cancel(), where it has ended already.
   std::uint64_t w = n.word.load(std::memory_order_acquire);
   if (const outcome so = look(n, w, word::hooks); so != outcome::won) return so;
-  // One step. A timer that is taken out before it is decided that this ends the node is not missed: if this does not, somebody
-  // else has, or the other way does.
+  // One step. A timer that is taken out before it is decided that this ends the node is not missed: if this
+  // does not, somebody else has, or the other way does.
   disarm(n);
   if (w & word::hooks) return cancel_hooked(n, verdict, from, w);
   // release: I4. The last touch.

@@ -1,5 +1,5 @@
-// Waiting on the standard's condition variables until a context ends: how the waiter is told, although the thread
-// that cancels may hold the user's mutex and so must never wait for it.
+// Waiting on the standard's condition variables until a context ends: how the waiter is told, although the
+// thread that cancels may hold the user's mutex and so must never wait for it.
 #include "default_scheduler.hpp"
 #include "helpers.hpp"
 #include "os.hpp"
@@ -10,8 +10,9 @@
 
 namespace heed::inline v0 {
 
-// The danger is the window between the waiter's last look at the context and its sleep: a notification that falls
-// into it is lost. The user's mutex, which the waiter holds there, would exclude it, but the callback cannot take it.
+// The danger is the window between the waiter's last look at the context and its sleep: a notification that
+// falls into it is lost. The user's mutex, which the waiter holds there, would exclude it, but the callback
+// cannot take it.
 
 // --- std::condition_variable ---
 //
@@ -19,15 +20,17 @@ namespace heed::inline v0 {
 //   C1  The waiter goes awake -> asleep with the mutex held, and back when it has it again. A callback that
 //       finds it awake has nothing to do: the waiter will find `told` before it sleeps, and not sleep.
 //   C2  A callback that finds it asleep, and then gets the mutex by try_lock(), knows that the waiter has
-//       given the mutex up since: it was asleep with the mutex held, and that came before, by acquire. The waiter gives
-//       it up and begins to wait in one step ([thread.condition.general]), so notify_all() reaches it.
-//   C3  If try_lock() fails, the holder may be the waiter in its window, somebody else, or the canceling thread
-//       itself. So it notifies, which suffices but in the first case, and has a helper lock the mutex on a thread that
-//       can wait for it. While that has the mutex, C2 holds of all whose callbacks want it (helpers.hpp).
-//   C4  The callback and the helper live in the waiter's frame: leave() waits for both. The callback never blocks, so
-//       the waiter may hold the mutex meanwhile. A helper that has not begun is taken back: who leaves is not in its
-//       window. For one that has, the waiter gives the mutex up; then the context has ended, and wait() looks at
-//       the predicate afterwards.
+//       given the mutex up since: it was asleep with the mutex held, and that came before, by acquire. The
+//       waiter gives it up and begins to wait in one step ([thread.condition.general]), so notify_all()
+//       reaches it.
+//   C3  If try_lock() fails, the holder may be the waiter in its window, somebody else, or the canceling
+//       thread itself. So it notifies, which suffices but in the first case, and has a helper lock the mutex
+//       on a thread that can wait for it. While that has the mutex, C2 holds of all whose callbacks want it
+//       (helpers.hpp).
+//   C4  The callback and the helper live in the waiter's frame: leave() waits for both. The callback never
+//       blocks, so the waiter may hold the mutex meanwhile. A helper that has not begun is taken back: who
+//       leaves is not in its window. For one that has, the waiter gives the mutex up; then the context has
+//       ended, and wait() looks at the predicate afterwards.
 namespace {
 enum at : std::uint32_t { awake, asleep, told };             // condition_sleeper::state_
 enum helper : std::uint32_t { unneeded, posted, finished };  // condition_sleeper::helper_
@@ -54,8 +57,9 @@ void condition_sleeper::sleep() {
 void condition_sleeper::tell() noexcept {
   // acquire: C2. release: the waiter sees the context done.
   if (state_.exchange(told, std::memory_order_acq_rel) != asleep) return;  // C1
-  // The canceling thread may be the mutex's owner, for which the standard leaves try_lock() undefined; a std::mutex
-  // is a pthread mutex of the default kind, and for those POSIX wants EBUSY (pthread_mutex_trylock(3p)).
+  // The canceling thread may be the mutex's owner, for which the standard leaves try_lock() undefined; a
+  // std::mutex is a pthread mutex of the default kind, and for those POSIX wants EBUSY
+  // (pthread_mutex_trylock(3p)).
   if (mutex_.try_lock()) {
     mutex_.unlock();
     cv_.notify_all();  // C2
@@ -161,13 +165,15 @@ void helpers::after_fork_in_child() noexcept {
 // --- std::condition_variable_any ---
 //
 // It takes any lock, so it is given one that tells when it is unlocked; that needs no helper.
-//   A1  wait() calls unlock() and blocks in one step as far as notifications can tell ([thread.condition.general]):
-//       both implementations hold a mutex of their own there, which notify_all() takes too. So a notification by
-//       who has seen settle(), which unlock() calls first, reaches the waiter.
-//   A2  A callback that finds the waiter awake has nothing to do (C1). One that finds it asleep notifies (A1).
-//   A3  One that finds it entering, between the two, waits for settle(). Meanwhile the waiter does nothing but take the
-//       condition variable's own mutex, so this is short; it does not wait for anything that the canceling thread
-//       may have locked. It sleeps meanwhile, so it is safe on one core, too.
+//   A1  wait() calls unlock() and blocks in one step as far as notifications can tell
+//       ([thread.condition.general]): both implementations hold a mutex of their own there, which
+//       notify_all() takes too. So a notification by who has seen settle(), which unlock() calls first,
+//       reaches the waiter.
+//   A2  A callback that finds the waiter awake has nothing to do (C1). One that finds it asleep notifies
+//       (A1).
+//   A3  One that finds it entering, between the two, waits for settle(). Meanwhile the waiter does nothing
+//       but take the condition variable's own mutex, so this is short; it does not wait for anything that the
+//       canceling thread may have locked. It sleeps meanwhile, so it is safe on one core, too.
 namespace {
 enum any_at : std::uint32_t { any_awake, any_entering, any_asleep, any_told, any_told_entering };
 }  // namespace

@@ -26,8 +26,8 @@ scheduler::~scheduler() {
 }
 
 void process_scheduler::prepare_for_fork() {
-  // No static with a guard: a child that was forked meanwhile would wait for it for ever. So two threads may both get here
-  // first, and the handlers bear to be called twice.
+  // No static with a guard: a child that was forked meanwhile would wait for it for ever. So two threads may
+  // both get here first, and the handlers bear to be called twice.
   static constinit sync::atomic<bool> told{false};
   // relaxed: it orders nothing.
   if (told.load(std::memory_order_relaxed)) return;
@@ -52,8 +52,8 @@ void process_scheduler::reserve() {
 // How many of the same handlers this thread's fork() has called.
 static constinit thread_local int handlers_under_way = 0;
 
-// A child process has none of the other threads, and what heed's own were to do is the parent's: what was queued, and what was
-// armed (F1: forked.hpp). Unchecked: one locks, another unlocks.
+// A child process has none of the other threads, and what heed's own were to do is the parent's: what was
+// queued, and what was armed (F1: forked.hpp). Unchecked: one locks, another unlocks.
 void process_scheduler::before_fork() noexcept HEED_UNCHECKED {
   if (handlers_under_way++ > 0) return;
   merges.lock();

@@ -38,8 +38,8 @@ Node* make_node(const node* parent, Args&&... args) {
   return ::new (allocate(parent, sizeof(Node), 0, alignof(Node))) Node(std::forward<Args>(args)...);
 }
 
-// What a new cancelable node under `parent` starts with: the context's handle and the cancel_func's, and that an
-// ancestor can end it.
+// What a new cancelable node under `parent` starts with: the context's handle and the cancel_func's, and that
+// an ancestor can end it.
 std::uint32_t first_handles(const context& parent) noexcept {
   return 2 | (parent.cancel_possible() ? node::up : 0);
 }
@@ -168,8 +168,9 @@ context background(scheduler& s, std::source_location where) {
   return made.done();
 }
 
-// with_cancel() makes most contexts, so it does in a few steps what child_anywhere() does in many. All that is unusual goes
-// on in one of the functions below, from which nothing comes back here: so it saves no registers.
+// with_cancel() makes most contexts, so it does in a few steps what child_anywhere() does in many. All that
+// is unusual goes on in one of the functions below, from which nothing comes back here: so it saves no
+// registers.
 
 // Whether what is hung on a scope rides on its parent, or is below a value and holds that (L2).
 enum class below : bool { scope, value };
@@ -385,8 +386,8 @@ scope* derived::make_until_anyhow(const context& parent, time_point when, error*
   return linked(n);
 }
 
-// The nearest deadline at or above a scope, where that is the earliest; null: what else has one comes before, or counts on
-// another clock.
+// The nearest deadline at or above a scope, where that is the earliest; null: what else has one comes before,
+// or counts on another clock.
 [[gnu::noinline]] static const deadline_node* deadline_above(const cancel_node& scope_node) noexcept {
   const cancel_node* n = &scope_node;
   while (n && n->what == kind::cancel) n = scope_above(n->parent);

@@ -14,7 +14,8 @@
 namespace heed::inline v0 {
 namespace {
 
-// Collects text, and hands it on in pieces. Nothing of the stream's formatting counts: write() is not formatted.
+// Collects text, and hands it on in pieces. Nothing of the stream's formatting counts: write() is not
+// formatted.
 class sink {
  public:
   explicit sink(std::ostream& out) noexcept : out_(out) {}

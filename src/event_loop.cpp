@@ -1,4 +1,5 @@
-// The waits in event loops that are not ours: who gets one, and how a loop's end waits for those who post to it.
+// The waits in event loops that are not ours: who gets one, and how a loop's end waits for those who post to
+// it.
 #include "annotations.hpp"
 #include "sync.hpp"
 
@@ -22,7 +23,8 @@ loop_wait::~loop_wait() = default;
 loop_waits::loop_waits() : state_(std::make_unique<state>()) {}
 loop_waits::~loop_waits() = default;
 
-// Off the list, the lock being held; null: it is on it no more. Unchecked: where it is declared nobody sees the lock.
+// Off the list, the lock being held; null: it is on it no more. Unchecked: where it is declared nobody sees
+// the lock.
 std::shared_ptr<loop_wait> loop_waits::take(loop_wait& w) noexcept HEED_UNCHECKED {
   if (!w.self_) return nullptr;
   (w.prev_ ? w.prev_->next_ : state_->first) = w.next_;
@@ -45,8 +47,8 @@ void loop_waits::start(const std::shared_ptr<loop_wait>& w, const std::shared_pt
     }
   }
   if (closed) return w->destroy();
-  // The function holds the context: nothing gives it up before it has run or was stopped, which one of finish()
-  // and close() sees to.
+  // The function holds the context: nothing gives it up before it has run or was stopped, which one of
+  // finish() and close() sees to.
   const auto f = [w, self, ctx] { self->finish(*w, ctx.err()); };
   stop_func stop;
   const auto enlist = [&] { stop = on ? after_func(ctx, f, *on) : after_func(ctx, f); };

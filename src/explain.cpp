@@ -17,8 +17,8 @@ namespace {
 constexpr std::size_t steps_shown = 32;   // of a way
 constexpr std::size_t scopes_shown = 16;  // of those that can end a context
 
-// The nodes at and above one, as far as an end comes down: up to the nearest without_cancel() on each way. The nearest
-// come first, each with the one that we came up from and how far up it is.
+// The nodes at and above one, as far as an end comes down: up to the nearest without_cancel() on each way.
+// The nearest come first, each with the one that we came up from and how far up it is.
 class ancestors {
  public:
   struct one {

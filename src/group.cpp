@@ -21,12 +21,13 @@ thread_local constinit const frame* running = nullptr;
 
 }  // namespace
 
-// A place within the limit belongs to a task from its start to its end, or to a try_go() that is making its task. Who
-// gives one up hands it to the task that waits longest, if there is one. So (with the lock free):
+// A place within the limit belongs to a task from its start to its end, or to a try_go() that is making its
+// task. Who gives one up hands it to the task that waits longest, if there is one. So (with the lock free):
 //   G1  Nothing waits, or all places are taken.
 //   G2  Who brings `unfinished_` to 0 does so in its last use of the group, but for the address of the bell.
-// On the default scheduler a thread that ends a task runs the next one itself; only where nothing waits does it give
-// up the place, and it tells the executor before, so that who gets the place next finds this thread and starts none.
+// On the default scheduler a thread that ends a task runs the next one itself; only where nothing waits does
+// it give up the place, and it tells the executor before, so that who gets the place next finds this thread
+// and starts none.
 class group_state {
  public:
   group_state(const context& parent, scheduler& on, std::source_location where)
@@ -165,7 +166,8 @@ class group_state {
   // The task is over: the next one for this thread to run, or null. The group may be gone then.
   group_task* finish() noexcept;
 
-  // How long to sleep: for good, but where no thread can be had for what is queued (X3). This may be the only one.
+  // How long to sleep: for good, but where no thread can be had for what is queued (X3). This may be the only
+  // one.
   time_point patience() const noexcept {
     if (!on_default_ || !default_scheduler_threads().starving()) return time_point::max();
     return saturating_add(os::now(), std::chrono::milliseconds(20));
@@ -253,7 +255,8 @@ group_task* group_state::finish() noexcept {
     if (first_ && active_ <= limit()) {
       next = &pop();
     } else {
-      // Before the place is free: who takes it will post, and must find us. From here on nothing foreign runs.
+      // Before the place is free: who takes it will post, and must find us. From here on nothing foreign
+      // runs.
       if (on_default) default_scheduler_threads().returning();
       --active_;
     }

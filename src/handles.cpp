@@ -8,11 +8,12 @@ namespace heed::inline v0 {
 // In one step where it is a with_cancel() on which nothing was ever hung, and nobody waits.
 static inline bool cancel_in_passing(cancel_node& n, std::source_location where) noexcept {
   constexpr auto verdict = static_cast<std::uint64_t>(errc::canceled);
-  // relaxed: only chooses. A with_cancel() that is uncommon from birth has no more to be done: its cause is null, too.
+  // relaxed: only chooses. A with_cancel() that is uncommon from birth has no more to be done: its cause is
+  // null, too.
   std::uint64_t w = n.word.load(std::memory_order_relaxed);
   if (w == 0 || (w == word::uncommon && n.what == kind::cancel)) [[likely]] {
-    // release: all before the cancel (I4); the cause is null, and the place is in the word (I2). Unpinned, this is the last
-    // touch.
+    // release: all before the cancel (I4); the cause is null, and the place is in the word (I2). Unpinned,
+    // this is the last touch.
     if (n.word.compare_exchange_strong(w, verdict | word::settled | word::at(where) | w,
                                        std::memory_order_release, std::memory_order_relaxed)) [[likely]]
       return true;

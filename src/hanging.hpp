@@ -1,28 +1,30 @@
-// Hanging children and callbacks on a node, and taking them off: what the shards (shard.hpp) do with the counts (tree.hpp).
+// Hanging children and callbacks on a node, and taking them off: what the shards (shard.hpp) do with the
+// counts (tree.hpp).
 #pragma once
 
 #include "tree.hpp"
 
 namespace heed::inline v0 {
 
-// Whether what is hung on `n` will be found by the one who ends it. The lock of one of its shards is held, and `hooks` is there.
-// Whoever publishes a verdict takes these locks after it, or holds the only one since before: then he finds what was hung there before; or we, coming later, see
-// the verdict. (With the first, which sets `hooks`, the word itself orders the two: H4.)
+// Whether what is hung on `n` will be found by the one who ends it. The lock of one of its shards is held,
+// and `hooks` is there. Whoever publishes a verdict takes these locks after it, or holds the only one since
+// before: then he finds what was hung there before; or we, coming later, see the verdict. (With the first,
+// which sets `hooks`, the word itself orders the two: H4.)
 inline bool is_open(const cancel_node& n) noexcept {
   return (n.word.load(std::memory_order_acquire) & word::verdict) == 0;
 }
-// Puts a new child on its parent scope's list, where walks find it; false: too late, the scope is done. Throws
-// std::bad_alloc. Uses `spare`, if it is needed, before it allocates.
+// Puts a new child on its parent scope's list, where walks find it; false: too late, the scope is done.
+// Throws std::bad_alloc. Uses `spare`, if it is needed, before it allocates.
 bool link(cancel_node& above, cancel_node& child, chunk*& spare);
-// Hangs a new node under its parent scope, or has it share that scope's end. From here on an ancestor's cancel
-// reaches it. It holds its parent, or rides on it, also when this throws std::bad_alloc (L2).
+// Hangs a new node under its parent scope, or has it share that scope's end. From here on an ancestor's
+// cancel reaches it. It holds its parent, or rides on it, also when this throws std::bad_alloc (L2).
 void link(cancel_node& n);
 // Whether a child hangs there for as long as it does instead of holding its parent (L2).
 inline bool rides(const cancel_node& child) noexcept {
   return child.parent && child.parent->what >= kind::cancel;
 }
-// For a child that rode, or a callback, that was taken off `s`, whose lock is held, and does not go itself: it has a hold from now on
-// (L1, L2).
+// For a child that rode, or a callback, that was taken off `s`, whose lock is held, and does not go itself:
+// it has a hold from now on (L1, L2).
 inline void start_holding(cancel_node& above, shard& s) noexcept HEED_REQUIRES(s.lock) {
   if (s.orphan && s.empty()) {
     s.orphan = false;  // what all had, the last to go has for itself (L1)
@@ -34,7 +36,8 @@ inline void start_holding(cancel_node& above, shard& s) noexcept HEED_REQUIRES(s
 inline void stop_being_orphan(cancel_node& above, shard& s) noexcept HEED_REQUIRES(s.lock) {
   if (!s.orphan || !s.empty()) return;
   s.orphan = false;
-  // release: as in drop(). Not the last: the caller has a pin, or what is between the child and `above` has a hold.
+  // release: as in drop(). Not the last: the caller has a pin, or what is between the child and `above` has a
+  // hold.
   above.holds.fetch_sub(1, std::memory_order_release);
 }
 // For a child that was taken off and does not go itself.
@@ -47,8 +50,8 @@ inline void make_orphan(cancel_node& n, shard& s) noexcept HEED_REQUIRES(s.lock)
   s.orphan = true;
   hold(n);
 }
-// Whether it is on its parent's list, the lock of which is held. What a walk took off may still say so (L4); a merge is on the
-// lists of two.
+// Whether it is on its parent's list, the lock of which is held. What a walk took off may still say so (L4);
+// a merge is on the lists of two.
 [[gnu::always_inline]] inline bool hangs(const cancel_node& n, bool is_merge) noexcept {
   if ((n.hung.load(std::memory_order_relaxed) & node::on_list) == 0) return false;
   return is_merge || (n.word.load(std::memory_order_relaxed) & word::inherited) == 0;
@@ -58,8 +61,8 @@ inline bool hangs(const cancel_node& n) noexcept {
 }
 // What becomes of a node that leaves: it goes on; it is gone; it is gone if nobody has pinned it.
 enum class fate : std::uint8_t { stays, gone, gone_if_alone };
-// Takes a node off the list of its parent scope, wherever it still is on one. True: it has, or had, a hold on its
-// parent, for whoever destroys it to drop.
+// Takes a node off the list of its parent scope, wherever it still is on one. True: it has, or had, a hold on
+// its parent, for whoever destroys it to drop.
 bool leave(cancel_node& n, fate f) noexcept;
 
 // --- shards: what shard.hpp tells of, where it is short ---
@@ -96,7 +99,8 @@ inline shard* try_lock_for_new(cancel_node& n, unsigned& number) noexcept HEED_U
   s->lock.unlock();
   return nullptr;
 }
-// Sets `hooks`, unless it is there or `unless` is: true, and the own shard's lock is held (H4). `w`: its word.
+// Sets `hooks`, unless it is there or `unless` is: true, and the own shard's lock is held (H4). `w`: its
+// word.
 inline bool hook_first(cancel_node& n, std::uint64_t& w, std::uint64_t unless = word::verdict) noexcept {
   while ((w & (word::hooks | unless)) == 0) {
     // acquire: what came before a verdict.
@@ -121,7 +125,8 @@ inline shard* lock_for_new(cancel_node& n, unsigned& number) noexcept HEED_UNCHE
   s->lock.unlock();
   return nullptr;
 }
-// Whether no callback hangs there, and at most one child, which is `only`, and no merge's; nor is it a table's own shard.
+// Whether no callback hangs there, and at most one child, which is `only`, and no merge's; nor is it a
+// table's own shard.
 inline bool holds_one_child(const shard& s, cancel_node*& only) noexcept HEED_REQUIRES(s.lock) {
   const children_of_shard now = s.children.load(std::memory_order_relaxed);
   only = now.single();

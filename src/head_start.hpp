@@ -1,4 +1,5 @@
-// How long before a moment to ask to be woken, so as to be awake at it: learned from how late one was woken before.
+// How long before a moment to ask to be woken, so as to be awake at it: learned from how late one was woken
+// before.
 #pragma once
 
 #include <heed/time.hpp>
@@ -7,9 +8,10 @@
 
 namespace heed::inline v0 {
 
-// To wake a thread takes the system its time: 20 to 45 µs after the timer on an idle virtual machine, 2 on a busy one. The
-// least of that need not come on top of a deadline. So this creeps up while it is not enough, and falls at once below
-// what was too much: then the sleeper woke before its moment, and has to sleep again for the rest.
+// To wake a thread takes the system its time: 20 to 45 µs after the timer on an idle virtual machine, 2 on a
+// busy one. The least of that need not come on top of a deadline. So this creeps up while it is not enough,
+// and falls at once below what was too much: then the sleeper woke before its moment, and has to sleep again
+// for the rest.
 class head_start {
  public:
   // When to be woken for `moment`. Where it is too near for that: then.

@@ -8,8 +8,8 @@
 
 namespace heed::inline v0 {
 
-// One helper at a time for each mutex, however many wait: the first who wants one is posted, and leads; others for the
-// same mutex are chained to it. Its lock comes before the executor's.
+// One helper at a time for each mutex, however many wait: the first who wants one is posted, and leads;
+// others for the same mutex are chained to it. Its lock comes before the executor's.
 class helpers {
  public:
   static void want(condition_sleeper& s) noexcept;

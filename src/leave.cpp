@@ -1,7 +1,8 @@
-// The ways out that most contexts take: made by with_cancel(), or with a deadline, nothing hangs there, nobody waited, and this thread
-// gives up the last handle, or the last two at once. What release_handle() and drop() do in many steps, in a few: these functions are small, and go on
-// into each other by jumps, so that they save no registers. Where something is not as usual they change nothing, and
-// leave it to release_handle().
+// The ways out that most contexts take: made by with_cancel(), or with a deadline, nothing hangs there,
+// nobody waited, and this thread gives up the last handle, or the last two at once. What release_handle() and
+// drop() do in many steps, in a few: these functions are small, and go on into each other by jumps, so that
+// they save no registers. Where something is not as usual they change nothing, and leave it to
+// release_handle().
 #include "hanging.hpp"
 #include "pool.hpp"
 #include "track.hpp"
@@ -15,8 +16,8 @@ namespace {
 // What the word may tell of one that goes in a few steps: besides, nothing but that it has ended, if that.
 constexpr std::uint64_t plain_end = word::verdict | word::settled | word::inherited;
 
-// What has no cause, is memory of the pool, not listed (track.hpp), and nobody can find any more. Without its destructor, which would
-// have nothing to do.
+// What has no cause, is memory of the pool, not listed (track.hpp), and nobody can find any more. Without its
+// destructor, which would have nothing to do.
 template <class Node>
 inline bool free_quickly(Node& n) noexcept {
   pool::give(&n, sizeof n);
@@ -36,7 +37,8 @@ template <class Node>
   return drop_unless_last(*above) && free_quickly(n);
 }
 
-// Two ways to go on where one of these functions has changed nothing: with one handle, release_handle(); with two, not at all.
+// Two ways to go on where one of these functions has changed nothing: with one handle, release_handle(); with
+// two, not at all.
 [[gnu::noinline]] bool release_otherwise(cancel_node& n, shard* locked) noexcept HEED_UNCHECKED {
   if (locked) locked->lock.unlock();
   release_handle(&n);
@@ -54,9 +56,9 @@ template <auto with_hold, class Node>
   return owes ? with_hold(n, n.parent) : free_quickly(n);
 }
 
-// It hangs below a scope, and nobody has turned it yet; and the last handles go. True: it is gone. `otherwise`: it is not so, or not
-// for sure, and nothing has changed but that a shard may be locked. `with_hold`: one of the two above. If that says no, the node
-// is off its list, and has a hold on its parent.
+// It hangs below a scope, and nobody has turned it yet; and the last handles go. True: it is gone.
+// `otherwise`: it is not so, or not for sure, and nothing has changed but that a shard may be locked.
+// `with_hold`: one of the two above. If that says no, the node is off its list, and has a hold on its parent.
 template <bool riding, auto with_hold, auto otherwise, class Node>
 [[gnu::always_inline]] inline bool free_hanging(Node& n) noexcept HEED_UNCHECKED {
   cancel_node& above =
@@ -107,7 +109,8 @@ template <bool riding, auto with_hold, auto otherwise, class Node>
 
 // Nobody has it in hand any more.
 [[gnu::always_inline]] inline void drop_trivial(node& n) noexcept {
-  // acquire: what others did with their holds; who seems to be alone is, as nobody can find it. release: as in drop().
+  // acquire: what others did with their holds; who seems to be alone is, as nobody can find it. release: as
+  // in drop().
   if (n.holds.load(std::memory_order_acquire) != 1 && n.holds.fetch_sub(1, std::memory_order_acq_rel) != 1)
     return;
   node* const above = n.parent;
@@ -141,12 +144,13 @@ bool is_bare(cancel_node& n) noexcept HEED_UNCHECKED {
   return n.own.empty();
 }
 
-// Of which the word alone does not tell: it is a deadline, or below a value, or has a cause or memory of its own, or something
-// was ever hung on it; and the last `handles` go. The rest as above. With one handle a deadline has ended, canceled before its
-// time, as most are; and so has what something was hung on.
+// Of which the word alone does not tell: it is a deadline, or below a value, or has a cause or memory of its
+// own, or something was ever hung on it; and the last `handles` go. The rest as above. With one handle a
+// deadline has ended, canceled before its time, as most are; and so has what something was hung on.
 template <std::uint32_t handles, auto with_hold, auto otherwise, class Node>
 [[gnu::always_inline]] inline bool free_uncommon(Node& n) noexcept {
-  // In this order, and acquire, as in context::release(). Whoever wrote a verdict has disarmed it before he let go of it.
+  // In this order, and acquire, as in context::release(). Whoever wrote a verdict has disarmed it before he
+  // let go of it.
   const bool last_handles = (n.handles.load(std::memory_order_acquire) & node::number) == handles;
   const std::uint64_t w = n.word.load(std::memory_order_acquire);
   const bool live = (w & word::verdict) == 0;
@@ -155,8 +159,8 @@ template <std::uint32_t handles, auto with_hold, auto otherwise, class Node>
       n.is(node::own_memory) || n.is(node::own_scheduler) || !track::surely_off())
     return otherwise(n, nullptr);
   if (live && handles == 1 && (hooked || std::same_as<Node, deadline_node>)) return otherwise(n, nullptr);
-  // Who ended it took off what hung there before he let go of it, and of its lock (L7); and where it is live, nothing new comes,
-  // as all handles are ours. acquire: the table's making.
+  // Who ended it took off what hung there before he let go of it, and of its lock (L7); and where it is live,
+  // nothing new comes, as all handles are ours. acquire: the table's making.
   if (hooked && (n.own.children.load(std::memory_order_acquire).has_table() ||
                  !(live ? is_bare(n) : n.own.lock.is_free())))
     return otherwise(n, nullptr);
@@ -209,9 +213,9 @@ template <std::uint32_t handles, auto with_hold, auto otherwise, class Node>
 
 }  // namespace
 
-// Nothing foreign runs in here: neither callbacks, in which one of the handles may be moved away, nor the end of a value, with which the
-// object that holds them may go. Where it says no, both are still there; the node may be out of its timer, or off its list, as
-// its cancel_func, which leaves next, does it anyway.
+// Nothing foreign runs in here: neither callbacks, in which one of the handles may be moved away, nor the end
+// of a value, with which the object that holds them may go. Where it says no, both are still there; the node
+// may be out of its timer, or off its list, as its cancel_func, which leaves next, does it anyway.
 bool cancelable::leave(scope& s) noexcept {
   cancel_node& n = node_of(s);
   // In this order, and acquire, as in context::release(); with two handles instead of one.
@@ -234,7 +238,8 @@ void context::release(node_head* head) noexcept {
   auto* any = static_cast<node*>(head);
   if (any->what == kind::cancel) [[likely]] {
     auto& n = static_cast<cancel_node&>(*any);
-    // In this order. acquire: what others did with their handles; from here on nothing new comes to hang there.
+    // In this order. acquire: what others did with their handles; from here on nothing new comes to hang
+    // there.
     const std::uint32_t handles = n.handles.load(std::memory_order_acquire);
     if ((handles & node::number) != 1) [[unlikely]]
       return release_one_of_many(n);

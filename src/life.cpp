@@ -67,15 +67,16 @@ void destroy(node* n) noexcept {
 inline bool is_walked(const cancel_node& n, std::uint64_t w) noexcept {
   return (w & word::hooks) && !n.own.lock.is_free();
 }
-// relaxed: the caller has seen the word by acquire, or taken the lock under which its parent's walk would have found it.
+// relaxed: the caller has seen the word by acquire, or taken the lock under which its parent's walk would
+// have found it.
 void await_walk(cancel_node& n) noexcept {
   if (!is_walked(n, n.word.load(std::memory_order_relaxed))) return;
   n.own.lock.lock();
   n.own.lock.unlock();
 }
 
-// Takes one hold away; true: it was the last, and the caller is alone with the node, which no list and no timer has
-// any more. Then `owes` tells whether it has a hold on its parent (L2).
+// Takes one hold away; true: it was the last, and the caller is alone with the node, which no list and no
+// timer has any more. Then `owes` tells whether it has a hold on its parent (L2).
 bool take_last(node& n, bool& owes) noexcept {
   owes = true;
   const bool has_word = n.what >= kind::cancel;
@@ -84,8 +85,8 @@ bool take_last(node& n, bool& owes) noexcept {
   if ((!has_word || found_by_lock) && n.holds.load(std::memory_order_acquire) == 1) {
     if (!has_word) return true;
     auto& c = static_cast<cancel_node&>(n);
-    // acquire: whoever wrote a verdict has disarmed it, or is its timer, which has pinned it before; so the holds that are
-    // looked at next are not older than that.
+    // acquire: whoever wrote a verdict has disarmed it, or is its timer, which has pinned it before; so the
+    // holds that are looked at next are not older than that.
     if ((c.word.load(std::memory_order_acquire) & word::verdict) == 0) disarm(c);
     if (c.parent) owes = leave(c, fate::gone_if_alone);
     await_walk(c);  // before the holds are looked at
@@ -150,8 +151,8 @@ bool drop_unless_last(node& n) noexcept {
   }
 }
 
-// Whether abandon() has taken a child that rides off its parent's list, and is through with it: the lock under which it took
-// `up` away is free again. False also where that is not certain.
+// Whether abandon() has taken a child that rides off its parent's list, and is through with it: the lock
+// under which it took `up` away is free again. False also where that is not certain.
 [[gnu::always_inline]] static inline bool is_abandoned(const cancel_node& c) noexcept {
   // acquire: abandon() took it away with the lock held, so what is loaded next is not older than that.
   if (!rides(c) || (c.handles.load(std::memory_order_acquire) & node::up)) return false;
@@ -168,9 +169,10 @@ static inline node* free_trivial(node& n) noexcept {
   return above;
 }
 
-// What happens to most nodes when a hold goes: it was not the last one; or the node is a value; or it was made by with_cancel(), is
-// on no list any more, and there is nothing unusual to it but a cause. True: that is done, and `next` is what a hold has to be
-// dropped on now. False: nothing has changed. Runs what is foreign.
+// What happens to most nodes when a hold goes: it was not the last one; or the node is a value; or it was
+// made by with_cancel(), is on no list any more, and there is nothing unusual to it but a cause. True: that
+// is done, and `next` is what a hold has to be dropped on now. False: nothing has changed. Runs what is
+// foreign.
 [[gnu::always_inline]] static inline bool dropped_quickly(node& n, node*& next) noexcept {
   // acquire: L3.
   std::uint32_t held = n.holds.load(std::memory_order_acquire);
@@ -199,7 +201,8 @@ static inline node* free_trivial(node& n) noexcept {
   if (w & (word::claimed | word::closing | word::has_fd)) return false;
   if (c.parent && (w & word::inherited) == 0 && !is_abandoned(c)) return false;
   if (is_walked(c, w)) return false;
-  // acquire: L3. After those three: who writes `inherited`, or takes `up` away, has pinned before what it goes on with.
+  // acquire: L3. After those three: who writes `inherited`, or takes `up` away, has pinned before what it
+  // goes on with.
   if (n.holds.load(std::memory_order_acquire) != 1) return false;
   if (c.own.children.load(std::memory_order_relaxed).has_table()) return false;
   next = c.parent;
@@ -293,9 +296,9 @@ void after_last_handle(node& n, std::uint32_t before) noexcept {
       }
     }
     if ((w & word::settled) || (c.what == kind::merge && (w & word::inherited))) {
-      // I3: a canceled child leaves its parent with its last handle, though its own children may keep it. One that
-      // is not settled yet stays until it is destroyed, so that a walk of the parent finds it and waits. (A walk
-      // never waits for an inherited merge: M4.)
+      // I3: a canceled child leaves its parent with its last handle, though its own children may keep it. One
+      // that is not settled yet stays until it is destroyed, so that a walk of the parent finds it and waits.
+      // (A walk never waits for an inherited merge: M4.)
       leave(c, fate::stays);
       if (c.what == kind::merge) leave(static_cast<merge_node&>(c).second, fate::stays);
     }
@@ -304,13 +307,14 @@ void after_last_handle(node& n, std::uint32_t before) noexcept {
   drop(&n);
 }
 
-// Whether a node with one handle is the caller's alone, as far as handles go: nobody can make more, and nothing hangs there,
-// so that it could be abandoned or become an orphan. One that has ended by itself and lives on without handles is none: it has
-// to leave its parent (I3); what its parent ended has left (L4).
+// Whether a node with one handle is the caller's alone, as far as handles go: nobody can make more, and
+// nothing hangs there, so that it could be abandoned or become an orphan. One that has ended by itself and
+// lives on without handles is none: it has to leave its parent (I3); what its parent ended has left (L4).
 static bool is_last_alone(const node& n) noexcept {
   if (n.what < kind::cancel) return true;
   if (n.what >= kind::custom) return false;
-  // relaxed: to hang something there takes a handle; and what ends while its last handle goes has a live parent's walk.
+  // relaxed: to hang something there takes a handle; and what ends while its last handle goes has a live
+  // parent's walk.
   const std::uint64_t w = static_cast<const cancel_node&>(n).word.load(std::memory_order_relaxed);
   return (w & word::hooks) == 0 &&
          ((w & word::verdict) == 0 || (w & word::inherited) || n.holds.load(std::memory_order_relaxed) == 1);

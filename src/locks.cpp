@@ -9,13 +9,15 @@
 
 namespace heed::inline v0 {
 
-//  Q1  A unit (of the semaphore, or the one of the mutex) is in one place: free, with a holder, or on its way to one
-//      waiter, which was taken off the queue for it under the queue's lock.
-//  Q2  A waiter that is called off takes the queue's lock to see which: still in the queue, it leaves, and nobody
-//      knows of it any more; taken off, a unit is on its way, and it waits for that and passes it on.
-//  Q3  Who hands over first lets go of the queue's lock, its last use of the mutex or semaphore, and then sets the
-//      waiter's word, its last use of the waiter: from there on either may be gone. Only the word's address is used.
-//  Q4  Nothing is free while somebody waits. So nobody overtakes: who finds something free finds nobody waiting.
+//  Q1  A unit (of the semaphore, or the one of the mutex) is in one place: free, with a holder, or on its way
+//      to one waiter, which was taken off the queue for it under the queue's lock.
+//  Q2  A waiter that is called off takes the queue's lock to see which: still in the queue, it leaves, and
+//      nobody knows of it any more; taken off, a unit is on its way, and it waits for that and passes it on.
+//  Q3  Who hands over first lets go of the queue's lock, its last use of the mutex or semaphore, and then
+//      sets the waiter's word, its last use of the waiter: from there on either may be gone. Only the word's
+//      address is used.
+//  Q4  Nothing is free while somebody waits. So nobody overtakes: who finds something free finds nobody
+//      waiting.
 struct sync_waiter {
   enum : std::uint32_t { given = 1, called_off = 2 };
 
@@ -145,8 +147,8 @@ void mutex::hand_over() {
     }
     if (next) return next->tell(sync_waiter::given);  // Q3
     if (was_free) misuse("heed: unlock() of a mutex that is not locked");
-    // All have given up. Not set free above: the queue's lock was still to be let go of, and the mutex may be gone
-    // as soon as it is free.
+    // All have given up. Not set free above: the queue's lock was still to be let go of, and the mutex may be
+    // gone as soon as it is free.
     std::uint32_t s = held;
     if (state_.compare_exchange_strong(s, free, std::memory_order_release, std::memory_order_relaxed)) return;
   }

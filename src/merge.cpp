@@ -1,18 +1,20 @@
 // Contexts with two parents.
 //
-// A merge is a child of its first parent, like any other; to the second it is tied: a tether stands for it on the
-// list of that parent's scope. So two walks may meet one merge, each may have turned a merge that the other one
-// still has to see done, and waits for each other as in cancel.cpp could go round in a circle. Therefore:
+// A merge is a child of its first parent, like any other; to the second it is tied: a tether stands for it on
+// the list of that parent's scope. So two walks may meet one merge, each may have turned a merge that the
+// other one still has to see done, and waits for each other as in cancel.cpp could go round in a circle.
+// Therefore:
 //
-//  M1  Every scope at or above a parent of a merge has the bit `merged` in its word, before the merge is on a list.
-//  M2  Whoever ends a scope with that bit holds the lock `merges` from before its claim until all below is done, and
-//      runs nothing foreign meanwhile. So such walks come one after the other, and only they meet merges: who claims
-//      a scope that has not got the bit yet is met by mark(), which waits until that one has settled it; the new
-//      merge is then born done.
-//  M3  Waiting with that lock held ends: what is waited for is a scope that was claimed without the bit. Its walk
-//      meets no merge (M2), so it neither needs the lock nor goes in a circle.
-//  M4  A merge that is inherited already was turned by a walk that is over, or by the very walk that looks, which
-//      has it on its list of work: nobody waits for it.
+//  M1  Every scope at or above a parent of a merge has the bit `merged` in its word, before the merge is on a
+//      list.
+//  M2  Whoever ends a scope with that bit holds the lock `merges` from before its claim until all below is
+//      done, and runs nothing foreign meanwhile. So such walks come one after the other, and only they meet
+//      merges: who claims a scope that has not got the bit yet is met by mark(), which waits until that one
+//      has settled it; the new merge is then born done.
+//  M3  Waiting with that lock held ends: what is waited for is a scope that was claimed without the bit. Its
+//      walk meets no merge (M2), so it neither needs the lock nor goes in a circle.
+//  M4  A merge that is inherited already was turned by a walk that is over, or by the very walk that looks,
+//      which has it on its list of work: nobody waits for it.
 #include "default_scheduler.hpp"
 #include "hanging.hpp"
 #include "track.hpp"
@@ -73,8 +75,8 @@ struct question {
   const node* of;
 };
 
-// What to ask for the values of both: each key, and each custom context, where it is met first. Empty: `b` adds
-// nothing to `a`.
+// What to ask for the values of both: each key, and each custom context, where it is met first. Empty: `b`
+// adds nothing to `a`.
 std::vector<question> ask_both(const node* a, const node* b) {
   std::size_t of_a = 0;
   std::size_t all = 0;
@@ -114,8 +116,9 @@ void mark(cancel_node* n) noexcept {
 }  // namespace
 
 cancelable merge(const context& a, const context& b, std::source_location where) {
-  // Values are looked up in the first parent, then in the second: one that adds nothing is passed over. Else what
-  // to ask is laid down here, once, so that no lookup needs to come back from one way up to try the other (I7).
+  // Values are looked up in the first parent, then in the second: one that adds nothing is passed over. Else
+  // what to ask is laid down here, once, so that no lookup needs to come back from one way up to try the
+  // other (I7).
   const node* const of_a = lookup_at(tree::of(a));
   const node* const of_b = lookup_at(tree::of(b));
   std::vector<question> asked;
@@ -142,7 +145,8 @@ cancelable merge(const context& a, const context& b, std::source_location where)
       if (n.parent && !(hung && rides(n))) hold(*n.parent);
     }
   } first{*m}, second{m->second};
-  // I5: before the lock is taken. (Where other threads meet us at a parent just now, link() may still have to allocate.)
+  // I5: before the lock is taken. (Where other threads meet us at a parent just now, link() may still have to
+  // allocate.)
   struct chunks {
     chunk* a = nullptr;
     chunk* b = nullptr;

@@ -14,8 +14,8 @@ time_point now() noexcept;
 
 // Blocks while `word` holds `seen`; may return for no reason.
 void wait(const sync::atomic<std::uint32_t>& word, std::uint32_t seen) noexcept;
-// The same, until `until` on heed::clock at the latest; time_point::max() means for good. `kinds`: a bit for each kind of
-// waking that is waited for.
+// The same, until `until` on heed::clock at the latest; time_point::max() means for good. `kinds`: a bit for
+// each kind of waking that is waited for.
 inline constexpr std::uint32_t all_kinds = ~std::uint32_t{0};
 void wait_until(const sync::atomic<std::uint32_t>& word, std::uint32_t seen, time_point until,
                 std::uint32_t kinds = all_kinds) noexcept;
@@ -25,14 +25,16 @@ void wake_all(const sync::atomic<std::uint32_t>& word) noexcept;
 // Wakes so many of those who wait for one of these kinds.
 void wake(const sync::atomic<std::uint32_t>& word, int how_many, std::uint32_t kinds) noexcept;
 
-// Has every thread of the process pass a barrier: all that it did before, in the order of its program, comes before what this
-// thread does next, and what this thread did before comes before all that it does next. False: that cannot be had.
+// Has every thread of the process pass a barrier: all that it did before, in the order of its program, comes
+// before what this thread does next, and what this thread did before comes before all that it does next.
+// False: that cannot be had.
 bool barrier_everywhere() noexcept;
 
 // A descriptor for poll: not readable until signal_event(). Throws std::system_error.
 int make_event();
-// The one descriptor of the process that is never readable; never closed. Throws std::system_error. (The one that always is
-// belongs to divert_event(). make_event() makes it at the latest, and it is closed where the library is unloaded.)
+// The one descriptor of the process that is never readable; never closed. Throws std::system_error. (The one
+// that always is belongs to divert_event(). make_event() makes it at the latest, and it is closed where the
+// library is unloaded.)
 int never_event();
 // Makes it readable, for good. Signal-safe; keeps errno; repeating it is harmless.
 void signal_event(int fd) noexcept;
@@ -52,10 +54,11 @@ int try_at_fork(void (*before)(), void (*in_parent)(), void (*in_child)()) noexc
 // Writes it all to the standard error stream, as far as that is possible.
 void write_error(const char* text, std::size_t size) noexcept;
 
-// Starts a detached thread with all signals blocked but those of its own faults; 0, or the errno that tells why not.
+// Starts a detached thread with all signals blocked but those of its own faults; 0, or the errno that tells
+// why not.
 int start_thread(void (*body)()) noexcept;
-// Has `last` called when the calling thread ends, after its thread_local objects are gone; once, and not where the whole
-// process ends. One function for the process. False: that cannot be had.
+// Has `last` called when the calling thread ends, after its thread_local objects are gone; once, and not
+// where the whole process ends. One function for the process. False: that cannot be had.
 bool at_thread_exit(void (*last)()) noexcept;
 // Lets this thread's timed waits end as exactly as the kernel can.
 void exact_timers() noexcept;

@@ -68,9 +68,9 @@ constinit sync::atomic<int> ready_fd{-1};  // nobody outside has it: divert_even
 
 void make_ready_event() {
   process_wide(ready_fd, 1);
-  // A plug-in that contains heed may be unloaded, and shall leave nothing open. Where the process ends, this comes, too:
-  // whatever still uses contexts then makes another one. A child that is forked in the midst of this has ready_fd already,
-  // and does not wait here. never_fd stays: who asked for it may still poll it.
+  // A plug-in that contains heed may be unloaded, and shall leave nothing open. Where the process ends, this
+  // comes, too: whatever still uses contexts then makes another one. A child that is forked in the midst of
+  // this has ready_fd already, and does not wait here. never_fd stays: who asked for it may still poll it.
   static const struct unload {
     ~unload() {
       if (const int fd = ready_fd.exchange(-1, std::memory_order_acq_rel); fd >= 0) ::close(fd);
@@ -83,8 +83,8 @@ constinit sync::atomic<std::uint32_t> forks{0};
 
 // From now on; 0, or the errno that tells why not.
 int count_forks() noexcept {
-  // No static with a guard: a child that was forked meanwhile would wait for it for ever. Registered twice, it counts by
-  // two. relaxed: it orders nothing.
+  // No static with a guard: a child that was forked meanwhile would wait for it for ever. Registered twice,
+  // it counts by two. relaxed: it orders nothing.
   static constinit sync::atomic<bool> counted{false};
   if (counted.load(std::memory_order_relaxed)) return 0;
   const int failed =
@@ -158,7 +158,8 @@ int never_event() {
 
 void signal_event(int fd) noexcept {
   const int kept = errno;
-  // To the top at once, so that a second write adds nothing (EAGAIN): who waits by edge is told once (eventfd(2)).
+  // To the top at once, so that a second write adds nothing (EAGAIN): who waits by edge is told once
+  // (eventfd(2)).
   const std::uint64_t top = UINT64_MAX - 1;
   [[maybe_unused]] const auto written = ::write(fd, &top, sizeof top);
   errno = kept;
@@ -221,8 +222,8 @@ int start_thread(void (*body)()) noexcept {
   pthread_attr_t attributes;
   if (const int e = ::pthread_attr_init(&attributes)) return e;
   ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  // A new thread inherits the mask: the program's signals go to the program's own threads, but for those that a
-  // thread raises by its own fault: a crash handler is to see them.
+  // A new thread inherits the mask: the program's signals go to the program's own threads, but for those that
+  // a thread raises by its own fault: a crash handler is to see them.
   sigset_t all;
   sigset_t before;
   ::sigfillset(&all);
@@ -271,7 +272,8 @@ void exact_timers() noexcept {
 
 unsigned cpu() noexcept {
 #if defined(HEED_HAS_RSEQ)
-  // What the kernel keeps current for restartable sequences (rseq(2)): one load, where sched_getcpu() is a call.
+  // What the kernel keeps current for restartable sequences (rseq(2)): one load, where sched_getcpu() is a
+  // call.
   if (__rseq_size > 0) {
     const auto* area = static_cast<const char*>(__builtin_thread_pointer()) + __rseq_offset;
     return __atomic_load_n(reinterpret_cast<const unsigned*>(area + offsetof(struct rseq, cpu_id_start)),

@@ -65,13 +65,14 @@ class pins {
   std::vector<node*> held_;
 };
 
-// The children of a context, pinned, a batch at a time: others wait for a batch at most, and nothing is allocated
-// under the lock.
+// The children of a context, pinned, a batch at a time: others wait for a batch at most, and nothing is
+// allocated under the lock.
 //
-// We go from the youngest to the oldest. Between two batches the list changes: new children come in front of us, and
-// who leaves is replaced by the youngest (H3), which we have, unless all that we have left or moved: then the last
-// one that we took is not where it was, and we begin anew. None that stays is missed; some are met twice. But we do
-// not begin anew for ever: else who makes children faster than we look could keep us here.
+// We go from the youngest to the oldest. Between two batches the list changes: new children come in front of
+// us, and who leaves is replaced by the youngest (H3), which we have, unless all that we have left or moved:
+// then the last one that we took is not where it was, and we begin anew. None that stays is missed; some are
+// met twice. But we do not begin anew for ever: else who makes children faster than we look could keep us
+// here.
 class children {
  public:
   children(cancel_node& of, pins& kept) noexcept : of_(of), kept_(kept) {}
@@ -85,7 +86,8 @@ class children {
     {
       shard& s = lock_shard(of_, number_);
       const locked guard(s.lock, locked::already);
-      // The list is whole while there is no verdict: the walk that ends the context takes this lock after it, or has it.
+      // The list is whole while there is no verdict: the walk that ends the context takes this lock after it,
+      // or has it.
       if (!is_open(of_)) return false;
       if (!go_on(s)) {
         last_ = nullptr;
@@ -150,8 +152,8 @@ class children {
   int beginnings_ = 0;
 };
 
-// What a node tells without foreign code and without an allocation. The node is kept by the caller, by a pin or by
-// the registry's lock.
+// What a node tells without foreign code and without an allocation. The node is kept by the caller, by a pin
+// or by the registry's lock.
 void read(seen& s, const node* of) noexcept {
   s.of = of;
   s.never_ends = true;
@@ -195,8 +197,8 @@ void read(seen& s, const node* of) noexcept {
   }
 }
 
-// The nearest context above that is in the picture, through values that are not; nowhere: something else comes first.
-// Names the values on the way.
+// The nearest context above that is in the picture, through values that are not; nowhere: something else
+// comes first. Names the values on the way.
 std::size_t climb(const node* from, const index& known, std::vector<std::string>* values) {
   for (;; from = from->parent) {
     if (const auto at = known.find(from); at != known.end()) return at->second;
@@ -244,8 +246,8 @@ void walk_down(picture& p, const context& root) {
   }
 }
 
-// Tracked: a copy of the registry. One lock of it, in which nothing is allocated: what there is no room for makes us
-// begin anew.
+// Tracked: a copy of the registry. One lock of it, in which nothing is allocated: what there is no room for
+// makes us begin anew.
 void copy_all(picture& p) {
   track::totals room;
   for (bool whole = false; !whole;) {
@@ -314,8 +316,8 @@ void take_registry(picture& p, const context& root) {
   }
 }
 
-// Where the picture begins: with the root; where everything is known below background(), also with the other roots
-// and with what hangs under something that is not listed.
+// Where the picture begins: with the root; where everything is known below background(), also with the other
+// roots and with what hangs under something that is not listed.
 std::vector<std::size_t> tops(const picture& p, const context& root) {
   std::vector<std::size_t> first;
   for (std::size_t at = 0; at < p.contexts.size(); ++at) {
@@ -332,7 +334,8 @@ std::vector<std::size_t> tops(const picture& p, const context& root) {
 
 // Numbers what is below the tops, depth first.
 void arrange(picture& p, const context& root) {
-  // The registry has much that is not below the root; a merge may have one parent there. Parents come before children.
+  // The registry has much that is not below the root; a merge may have one parent there. Parents come before
+  // children.
   const node* at_root = tree::of(root);
   std::vector<bool> below(p.contexts.size(), !p.tracked || !at_root);
   const auto is_below = [&](std::size_t at) { return at != nowhere && below[at]; };
@@ -387,7 +390,8 @@ picture look(const context& root) {
   arrange(p, root);
   const node* top = tree::of(root);
   for (seen& s : p.contexts) {
-    // Below one root there is one scheduler, and root's handle keeps that alive. Of other schedulers nothing is known.
+    // Below one root there is one scheduler, and root's handle keeps that alive. Of other schedulers nothing
+    // is known.
     s.foreign_clock = s.mixed || (s.foreign_clock && !(top && top->is(node::own_scheduler)));
     if (!p.tracked || s.what != kind::custom || s.id == 0) continue;
     s.name = "custom";

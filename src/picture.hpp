@@ -1,5 +1,5 @@
-// What dump() prints: a copy of a part of the tree, taken from the nodes while they are kept (picture.cpp), printed
-// when they are not needed any more (dump.cpp).
+// What dump() prints: a copy of a part of the tree, taken from the nodes while they are kept (picture.cpp),
+// printed when they are not needed any more (dump.cpp).
 #pragma once
 
 #include <heed/error.hpp>

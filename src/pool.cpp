@@ -1,20 +1,21 @@
-// The depots behind the threads' lists of free blocks: one for each size, each with a lock, which hands out pieces of
-// slabs and takes them back.
+// The depots behind the threads' lists of free blocks: one for each size, each with a lock, which hands out
+// pieces of slabs and takes them back.
 //
-//  P1  A block is in one place: in somebody's hands, on one thread's list, in a batch in the depot, or in its slab. `used`
-//      counts those of a slab that are not in it.
-//  P2  A slab is found from its blocks' addresses: at each multiple of a granule's size in it stands its address, and no
-//      block lies across one. So it need not be aligned. (An aligned one for each slab would be simpler. But operator
-//      new rounds what is aligned up to its alignment, malloc puts a header before, and the gaps up to the next
-//      one cost a fifth of all memory.)
-//  P3  A slab is on its depot's ring exactly while there is something to take from it. One that is all free is freed,
-//      but for a few: so memory goes back, and who allocates and frees at an edge does not pay for a slab each time.
-//      A depot that has little memory keeps what threads spill in batches as they come, so that it is not sorted
-//      into slabs one by one to be taken out again; there, memory stays.
-//  P4  Under a depot's lock nothing is called but heed's own: slabs are made and freed without (I5). So the locks are
-//      held for some hundred instructions at most, never two at a time, and no lock is taken under one.
-//  P5  fork() waits for nobody. A child that finds a depot locked, its owner being gone, starts it afresh: what was
-//      in there is lost to it, and a block of an older age that comes back is left where it is.
+//  P1  A block is in one place: in somebody's hands, on one thread's list, in a batch in the depot, or in its
+//      slab. `used` counts those of a slab that are not in it.
+//  P2  A slab is found from its blocks' addresses: at each multiple of a granule's size in it stands its
+//      address, and no block lies across one. So it need not be aligned. (An aligned one for each slab would
+//      be simpler. But operator new rounds what is aligned up to its alignment, malloc puts a header before,
+//      and the gaps up to the next one cost a fifth of all memory.)
+//  P3  A slab is on its depot's ring exactly while there is something to take from it. One that is all free
+//      is freed, but for a few: so memory goes back, and who allocates and frees at an edge does not pay for
+//      a slab each time. A depot that has little memory keeps what threads spill in batches as they come, so
+//      that it is not sorted into slabs one by one to be taken out again; there, memory stays.
+//  P4  Under a depot's lock nothing is called but heed's own: slabs are made and freed without (I5). So the
+//      locks are held for some hundred instructions at most, never two at a time, and no lock is taken under
+//      one.
+//  P5  fork() waits for nobody. A child that finds a depot locked, its owner being gone, starts it afresh:
+//      what was in there is lost to it, and a block of an older age that comes back is left where it is.
 #include <heed/atomic.hpp>
 
 #include "pool.hpp"
@@ -107,7 +108,8 @@ std::size_t bytes_of(const slab& s) noexcept {
   return static_cast<std::size_t>(s.end - reinterpret_cast<const char*>(&s));
 }
 
-// Where the next block is, if `p` is the first that may be used before the next granule; null: there is no room.
+// Where the next block is, if `p` is the first that may be used before the next granule; null: there is no
+// room.
 char* block_at(slab& s, char* p, bool in_granule, std::size_t size) noexcept {
   char* const border = p + (granule - reinterpret_cast<std::uintptr_t>(p) % granule) % granule;
   if (in_granule && static_cast<std::size_t>(std::min(border, s.end) - p) >= size) return p;

@@ -1,9 +1,9 @@
-// The memory of nodes and of other small things: a list of free blocks for each thread and size, which take() and
-// give() use without a lock or a call. Behind them are the depots (pool.cpp), which the lists are filled from and
-// emptied into, and which give memory back.
+// The memory of nodes and of other small things: a list of free blocks for each thread and size, which take()
+// and give() use without a lock or a call. Behind them are the depots (pool.cpp), which the lists are filled
+// from and emptied into, and which give memory back.
 //
-// It calls operator new and operator delete, which may be foreign: so take() and give() are called without any of heed's
-// locks held (I5). Neither may be called by a signal handler.
+// It calls operator new and operator delete, which may be foreign: so take() and give() are called without
+// any of heed's locks held (I5). Neither may be called by a signal handler.
 #pragma once
 
 #include <array>
@@ -11,16 +11,16 @@
 #include <cstdint>
 #include <new>
 
-// Under sanitizers it is off, as it would hide from them who touches what is free; but its own tests want it there. And
-// those that count allocations want each block from operator new.
+// Under sanitizers it is off, as it would hide from them who touches what is free; but its own tests want it
+// there. And those that count allocations want each block from operator new.
 #if defined(__has_feature)
 #define HEED_POOL_HAS_FEATURE(name) __has_feature(name)
 #else
 #define HEED_POOL_HAS_FEATURE(name) 0
 #endif
 
-// Without this attribute, position-independent code calls __tls_get_addr() for each access. Only glibc keeps room for
-// such variables in libraries that are loaded later.
+// Without this attribute, position-independent code calls __tls_get_addr() for each access. Only glibc keeps
+// room for such variables in libraries that are loaded later.
 #if defined(__GLIBC__)
 #define HEED_POOL_TLS [[gnu::tls_model("initial-exec")]]
 #else
@@ -95,16 +95,16 @@ inline void* take_quickly(std::size_t bytes) {
   return b;
 }
 
-// Room for `bytes`, aligned to 8, and to 16 where `bytes` is a multiple of 16. Throws what operator new throws, and then
-// nothing has changed.
+// Room for `bytes`, aligned to 8, and to 16 where `bytes` is a multiple of 16. Throws what operator new
+// throws, and then nothing has changed.
 inline void* take(std::size_t bytes) {
   if (!on || bytes > largest) return ::operator new(bytes);
   void* b = take_quickly(bytes);
   return b ? b : refill(class_of(bytes));
 }
 
-// Gives back what take(words * 8) gave, on any thread; `words`: 2 at least, and no more than `largest` has. False: this thread's list
-// is full, and nothing has happened.
+// Gives back what take(words * 8) gave, on any thread; `words`: 2 at least, and no more than `largest` has.
+// False: this thread's list is full, and nothing has happened.
 inline bool give_quickly(void* p, std::size_t words) noexcept {
   const std::size_t c = words - 1;
   if (!on || mine.room[c] == 0) [[unlikely]]

@@ -1,16 +1,20 @@
 // What hangs on a context: its children and its callbacks, under short locks.
 //
-// A cancelable node has one shard of its own. The first thread that finds that one locked by another splits it:
-// from then on there is a table of shards, each on a cache line of its own, and what is new goes to the one of the
-// CPU that brings it. So threads that hang children on one context and take them off again meet no more.
+// A cancelable node has one shard of its own. The first thread that finds that one locked by another splits
+// it: from then on there is a table of shards, each on a cache line of its own, and what is new goes to the
+// one of the CPU that brings it. So threads that hang children on one context and take them off again meet no
+// more.
 //
-//  H1  Whatever hangs on a node knows the number of its shard, and is touched there under that shard's lock only.
-//      Number 0 is the node's own until it is split, and afterwards the first of the table.
-//  H2  A node is split once, under the lock of its own shard, while it has no verdict, and with the bit `hooks` set before: the
-//      walk that ends it, which takes that lock after the verdict, or holds it since before, finds the table or no table for good.
-//  H3  Children lie in chunks, without holes: who leaves is replaced by the newest. A single one needs no chunk.
-//  H4  Its own shard is locked from birth. Whoever sets `hooks`, as the first that has something to hang there, has that lock
-//      by this; and who finds `hooks` unset has nothing to look for there, and leaves the lock alone.
+//  H1  Whatever hangs on a node knows the number of its shard, and is touched there under that shard's lock
+//      only. Number 0 is the node's own until it is split, and afterwards the first of the table.
+//  H2  A node is split once, under the lock of its own shard, while it has no verdict, and with the bit
+//      `hooks` set before: the walk that ends it, which takes that lock after the verdict, or holds it since
+//      before, finds the table or no table for good.
+//  H3  Children lie in chunks, without holes: who leaves is replaced by the newest. A single one needs no
+//      chunk.
+//  H4  Its own shard is locked from birth. Whoever sets `hooks`, as the first that has something to hang
+//      there, has that lock by this; and who finds `hooks` unset has nothing to look for there, and leaves
+//      the lock alone.
 #pragma once
 
 #include <heed/atomic.hpp>
@@ -36,8 +40,8 @@ struct chunk {
   cancel_node* at[room];
 };
 
-// Where the children of a shard are: nowhere, in one place, or in chunks, the newest first. In the node's own shard
-// it may also be the table; or, once the node is done, what its walk has found (walk.cpp).
+// Where the children of a shard are: nowhere, in one place, or in chunks, the newest first. In the node's own
+// shard it may also be the table; or, once the node is done, what its walk has found (walk.cpp).
 class children_of_shard {
  public:
   cancel_node* single() const noexcept { return at<cancel_node>(is_single); }
@@ -71,8 +75,8 @@ struct shard {
   callback_base* callbacks HEED_GUARDED_BY(lock) = nullptr;  // circular
   futex_lock lock;                            // guards all in here, and the places of what hangs here
   bool orphan HEED_GUARDED_BY(lock) = false;  // what hangs here has a hold on the node: L1
-  // Of the node's own only, and no part of this: the fork generation that took its deadline over (forked.cpp), and that made its
-  // fd. There is room here.
+  // Of the node's own only, and no part of this: the fork generation that took its deadline over
+  // (forked.cpp), and that made its fd. There is room here.
   sync::atomic<std::uint8_t> taken_over_in{0};
   sync::atomic<std::uint16_t> fd_made_in{0};
   // relaxed, but for finding the table (acquire): the lock orders the rest.
@@ -115,14 +119,15 @@ void drop_table(cancel_node& n) noexcept;
 void keep_found(cancel_node& n, cancel_node* first) noexcept;
 cancel_node* take_found(cancel_node& n) noexcept;
 
-// Puts a child into the locked shard with this number. False: it needs a chunk first, and `spare` was null. Takes
-// `spare` if it has used it.
+// Puts a child into the locked shard with this number. False: it needs a chunk first, and `spare` was null.
+// Takes `spare` if it has used it.
 bool put(shard& s, unsigned number, cancel_node& c, chunk*& spare) noexcept HEED_REQUIRES(s.lock);
 // Its two halves, of which the first takes no chunk.
 bool put_where_room_is(shard& s, unsigned number, cancel_node& c) noexcept HEED_REQUIRES(s.lock);
 bool put_in_new_chunk(shard& s, unsigned number, cancel_node& c, chunk*& spare) noexcept
     HEED_REQUIRES(s.lock);
-// Takes a child out of the locked shard; returns a chunk that is empty now, for free_chunk() once the lock is free.
+// Takes a child out of the locked shard; returns a chunk that is empty now, for free_chunk() once the lock is
+// free.
 [[nodiscard]] chunk* take_out(shard& s, cancel_node& c) noexcept HEED_REQUIRES(s.lock);
 // The youngest child of a locked shard; null: there is none.
 cancel_node* newest_in(const shard& s) noexcept HEED_REQUIRES(s.lock);

@@ -1,12 +1,14 @@
 // The lock of the core: four bytes, never spins, may be destroyed right after the last unlock.
 //
-// Mostly nobody waits for it. So unlocking is a plain store, and who has to wait pays for that: it counts itself among the
-// waiting, has every thread of the process pass a barrier (membarrier(2)), and looks once more before it sleeps.
-//  S1  Who unlocks stores first, and then asks whether anybody waits. If it asks after that barrier, it sees the count, and wakes.
-//      If before, its store was before, too, and who waits finds the lock free. (Dekker's two flags, with the cost on one side.)
-//  S2  The lock may be gone after the store, so the count is not in it, but one of some that locks share by their address; and one
-//      of all, which mostly tells enough. Who finds a stranger's count wakes for no reason, at an address where nobody sleeps
-//      or one who looks again.
+// Mostly nobody waits for it. So unlocking is a plain store, and who has to wait pays for that: it counts
+// itself among the waiting, has every thread of the process pass a barrier (membarrier(2)), and looks once
+// more before it sleeps.
+//  S1  Who unlocks stores first, and then asks whether anybody waits. If it asks after that barrier, it sees
+//      the count, and wakes. If before, its store was before, too, and who waits finds the lock free.
+//      (Dekker's two flags, with the cost on one side.)
+//  S2  The lock may be gone after the store, so the count is not in it, but one of some that locks share by
+//      their address; and one of all, which mostly tells enough. Who finds a stranger's count wakes for no
+//      reason, at an address where nobody sleeps or one who looks again.
 #pragma once
 
 #include <heed/atomic.hpp>
@@ -23,7 +25,8 @@ namespace heed::inline v0 {
 namespace futex {
 inline constexpr std::uint32_t held = 1;
 
-// How many threads wait for locks: for any, and by address (S2). Lines of their own, which are only written where somebody waits.
+// How many threads wait for locks: for any, and by address (S2). Lines of their own, which are only written
+// where somebody waits.
 struct counts {
   alignas(64) sync::atomic<std::uint32_t> all;
   alignas(64) std::array<sync::atomic<std::uint32_t>, 64> at;

@@ -25,8 +25,9 @@ enum class contents { hidden, shown };  // shown: with values, which calls their
 // `n` and its ancestors, the root last, which is null where it is background().
 std::vector<const node*> way_up(const node* n);
 inline constexpr std::size_t all_steps = static_cast<std::size_t>(-1);
-// "background.with_cancel.with_value(user)": the way down, given upwards. Where there are more than `most` steps,
-// those in the middle are only counted (a merge's second way is shortened more). Calls name() of custom contexts: foreign code.
+// "background.with_cancel.with_value(user)": the way down, given upwards. Where there are more than `most`
+// steps, those in the middle are only counted (a merge's second way is shortened more). Calls name() of
+// custom contexts: foreign code.
 std::string way_text(std::span<const node* const> up, time_point now, contents shown, std::size_t most,
                      bool within_merge = false);
 

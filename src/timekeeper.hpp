@@ -1,4 +1,5 @@
-// The default scheduler's deadlines: a wheel for each CPU, and one thread that sleeps until the first is due and fires it.
+// The default scheduler's deadlines: a wheel for each CPU, and one thread that sleeps until the first is due
+// and fires it.
 #pragma once
 
 #include <heed/atomic.hpp>
@@ -16,23 +17,25 @@ namespace heed::inline v0 {
 
 class executor;
 
-// Arming and disarming take one lock that only threads on the same CPU use, as a rule, and write nothing that is
-// shared by all, unless a deadline comes first in its shard.
+// Arming and disarming take one lock that only threads on the same CPU use, as a rule, and write nothing that
+// is shared by all, unless a deadline comes first in its shard.
 //
-//   T1  A timer is in the shard whose number is its wheel's tag (W4), from arm() on: whoever disarms it, on whatever
-//       CPU by then, takes the lock under which the thread pops it.
-//   T2  The thread pops, expires and forgets a timer under its shard's lock. So disarm() finds it in, and takes it
-//       out; or finds it forgotten, without the lock even, and then expire() has been called and what it wrote is
-//       visible; or in and popped: between the two there is the lock. A timer for which expire() said no is not
-//       touched again: it still counts as in, on a list of its own, until its owner disarms it.
-//   T3  While a thread runs, it comes to each shard at the shard's `visit`, or before; while none does, every `visit`
-//       is max. Who inserts an earlier timer lowers `visit` and rings.
-//   T4  No ring is slept through. The thread remembers the bell before it looks at any `visit`, says how long it will
-//       sleep, and looks at the bell again; who rings changes the bell, and then looks how long the thread sleeps. All
-//       four are seq_cst: if the thread misses the new bell, the ringer finds the sleep announced, and wakes it
-//       where it would sleep too long.
-//   T5  The thread has itself woken a little before its time (head_start.hpp), but says that it sleeps until then. If it
-//       is early, it finds nothing due, and goes to sleep again: what it fires it has compared with the clock (I8).
+//   T1  A timer is in the shard whose number is its wheel's tag (W4), from arm() on: whoever disarms it, on
+//       whatever CPU by then, takes the lock under which the thread pops it.
+//   T2  The thread pops, expires and forgets a timer under its shard's lock. So disarm() finds it in, and
+//       takes it out; or finds it forgotten, without the lock even, and then expire() has been called and
+//       what it wrote is visible; or in and popped: between the two there is the lock. A timer for which
+//       expire() said no is not touched again: it still counts as in, on a list of its own, until its owner
+//       disarms it.
+//   T3  While a thread runs, it comes to each shard at the shard's `visit`, or before; while none does, every
+//       `visit` is max. Who inserts an earlier timer lowers `visit` and rings.
+//   T4  No ring is slept through. The thread remembers the bell before it looks at any `visit`, says how long
+//       it will sleep, and looks at the bell again; who rings changes the bell, and then looks how long the
+//       thread sleeps. All four are seq_cst: if the thread misses the new bell, the ringer finds the sleep
+//       announced, and wakes it where it would sleep too long.
+//   T5  The thread has itself woken a little before its time (head_start.hpp), but says that it sleeps until
+//       then. If it is early, it finds nothing due, and goes to sleep again: what it fires it has compared
+//       with the clock (I8).
 // I8: never early: pop() compares with the clock, read before. Once: pop() takes it out. Not lost: T3.
 class timekeeper {
  public:
@@ -42,7 +45,8 @@ class timekeeper {
   void arm(timer& t);
   // arm(), unless a thread or a wheel has to be made or told first: then false, and nothing has changed.
   bool try_arm(timer& t) noexcept;
-  // arm(); 0, or the errno that tells why there is no thread, and then nothing has changed. For a process that has armed before.
+  // arm(); 0, or the errno that tells why there is no thread, and then nothing has changed. For a process
+  // that has armed before.
   int arm_again(timer& t) noexcept;
   void disarm(timer& t) noexcept;
   // Whether this process has armed it, and it has not expired. Not one that it was forked from.
@@ -50,8 +54,8 @@ class timekeeper {
   // The body of the thread.
   void run() noexcept;
 
-  // Around fork(): the child has the timers, and no thread but the one that forked. The shards are unchecked there: one
-  // locks them, another unlocks.
+  // Around fork(): the child has the timers, and no thread but the one that forked. The shards are unchecked
+  // there: one locks them, another unlocks.
   void before_fork() noexcept HEED_ACQUIRES(starting_);
   void after_fork_in_parent() noexcept HEED_RELEASES(starting_);
   void after_fork_in_child() noexcept HEED_RELEASES(starting_);

@@ -12,22 +12,24 @@
 
 namespace heed::inline v0 {
 
-// A hierarchical wheel down to the nanosecond. A time is a number of sixteen digits to the base 16; `at_` is a time
-// that is not after any timer that waits in a slot (overdue ones count as due at `at_`). A timer lies on the level of
-// the highest digit in which it differs from `at_`, in the slot of that digit. So:
+// A hierarchical wheel down to the nanosecond. A time is a number of sixteen digits to the base 16; `at_` is
+// a time that is not after any timer that waits in a slot (overdue ones count as due at `at_`). A timer lies
+// on the level of the highest digit in which it differs from `at_`, in the slot of that digit. So:
 //   W1  All timers of a level come before all of a higher one, and slots of one level are in order of time.
-//   W2  Where a timer lies depends on `at_` and its time only: timers of equal time share a list, in the order in
-//       which they came.
-//   W3  `at_` may move up to the start of the first slot that is not empty without changing anybody's place: the
-//       digits above that slot's are the same, and below it there is nobody.
-// When `at_` has come to the first slot's start, the slot is emptied into `moving_`, and from there each timer goes
-// down at least a level, or out if it is due: it moves at most fifteen times in its life, and not at all when it is
-// removed before.
+//   W2  Where a timer lies depends on `at_` and its time only: timers of equal time share a list, in the
+//       order in which they came.
+//   W3  `at_` may move up to the start of the first slot that is not empty without changing anybody's place:
+//       the digits above that slot's are the same, and below it there is nobody.
+// When `at_` has come to the first slot's start, the slot is emptied into `moving_`, and from there each
+// timer goes down at least a level, or out if it is due: it moves at most fifteen times in its life, and not
+// at all when it is removed before.
 //
-// Which wheel. Every link of a wheel carries the wheel's tag in the bits that its alignment leaves free: half of them
-// in each `next`, the others in each `prev`. So whoever has a timer knows the wheel whose lock guards it.
-//   W4  From insert() on, tag_of() says the tag, or `none` once forget() or remove() was called; it may be called
-//       without the lock: links are written atomically, and forget() comes before `next` is used for anything else.
+// Which wheel. Every link of a wheel carries the wheel's tag in the bits that its alignment leaves free: half
+// of them in each `next`, the others in each `prev`. So whoever has a timer knows the wheel whose lock guards
+// it.
+//   W4  From insert() on, tag_of() says the tag, or `none` once forget() or remove() was called; it may be
+//       called without the lock: links are written atomically, and forget() comes before `next` is used for
+//       anything else.
 //
 // Not thread-safe but for that. Holds no storage of the timers', allocates nothing.
 class timer_wheel {
@@ -52,11 +54,11 @@ class timer_wheel {
   // Takes it out and forgets it; nothing if it is not in.
   static void remove(timer& t) noexcept;
   // Takes out the first one that is due at `now`; null: none is. In the order of the deadlines, and for equal
-  // ones of their insertion. `now` must not go back. The timer still counts as in, on a list of its own, until it is
-  // removed or forgotten.
+  // ones of their insertion. `now` must not go back. The timer still counts as in, on a list of its own,
+  // until it is removed or forgotten.
   timer* pop(time_point now) noexcept;
-  // The same, but in any order, and with no more than so many `steps` down the levels, which it counts down: what is
-  // due, but has not come down, waits for the next call. busy() says whether there is any such.
+  // The same, but in any order, and with no more than so many `steps` down the levels, which it counts down:
+  // what is due, but has not come down, waits for the next call. busy() says whether there is any such.
   timer* pop_any(time_point now, int& steps) noexcept { return take(number(now), false, steps); }
   bool busy() const noexcept { return bare(moving_.next) != &moving_; }
   // For a timer that pop() gave: its links are free for other uses; not `prev`, which tells contains().
@@ -152,8 +154,8 @@ inline void timer_wheel::forget(timer& t) noexcept {
 
 inline unsigned timer_wheel::tag_of(const timer& t) noexcept {
   auto& links_of = const_cast<timer&>(t);
-  // acquire: whoever uses `next` for something else has written it by release, after forget(); who reads that here
-  // reads null below.
+  // acquire: whoever uses `next` for something else has written it by release, after forget(); who reads that
+  // here reads null below.
   const links* next = sync::atomic_ref<links*>(links_of.next).load(std::memory_order_acquire);
   // acquire: see forget().
   const links* prev = sync::atomic_ref<links*>(links_of.prev).load(std::memory_order_acquire);

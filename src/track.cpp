@@ -74,7 +74,8 @@ entry* make_entry(const node& n, std::source_location where) noexcept {
 }  // namespace
 
 bool decide() noexcept {
-  // NOLINTNEXTLINE(concurrency-mt-unsafe): who changes the environment while threads run breaks more than this.
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): who changes the environment while threads run breaks more than
+  // this.
   const char* given = std::getenv("HEED_TRACK");
   const std::string_view value = given ? given : "";
   mode now = mode::unknown;
@@ -256,9 +257,10 @@ void print_left(const entry& e, const reading& list) noexcept {
   text.print();
 }
 
-// Runs when the last static object is gone: the functions of .fini_array come after all that atexit() and static
-// objects have registered, and the lowest priority after a library's own static objects where it is unloaded. By
-// then foreign code may rely on nothing any more: none is called, and nothing is allocated or freed.
+// Runs when the last static object is gone: the functions of .fini_array come after all that atexit() and
+// static objects have registered, and the lowest priority after a library's own static objects where it is
+// unloaded. By then foreign code may rely on nothing any more: none is called, and nothing is allocated or
+// freed.
 [[gnu::destructor(101)]] void list_what_is_left() HEED_UNCHECKED {
   if (state.load(std::memory_order_relaxed) != mode::on) return;
   const reading list;

@@ -1,13 +1,14 @@
-// HEED_TRACK=1: a list of all contexts that are alive, with the lines that made them. For dump() and for the list
-// of those that are left at exit. Off, which is the rule, it costs a load and a branch per context made or freed.
+// HEED_TRACK=1: a list of all contexts that are alive, with the lines that made them. For dump() and for the
+// list of those that are left at exit. Off, which is the rule, it costs a load and a branch per context made
+// or freed.
 //
-// Nodes know nothing of it: the registry is a table from node to entry. An entry goes before its node's memory does
-// (gone(), first thing in a destruction), and a node's ancestors outlive it; so under the registry's lock every node
-// that is listed, and every node above one, may be read.
+// Nodes know nothing of it: the registry is a table from node to entry. An entry goes before its node's
+// memory does (gone(), first thing in a destruction), and a node's ancestors outlive it; so under the
+// registry's lock every node that is listed, and every node above one, may be read.
 //
-// Lock order: the registry's lock comes before a node's. made() and gone() are called with no lock held, as all of
-// making and destroying is; who reads the list takes node locks inside it, one at a time. Under it nothing is
-// allocated and nothing foreign runs (I5).
+// Lock order: the registry's lock comes before a node's. made() and gone() are called with no lock held, as
+// all of making and destroying is; who reads the list takes node locks inside it, one at a time. Under it
+// nothing is allocated and nothing foreign runs (I5).
 #pragma once
 
 #include <heed/atomic.hpp>
@@ -55,7 +56,8 @@ inline void gone(const node& n) noexcept {
     remove(n);
 }
 
-// One context that is listed. The texts are copies: the code that made the context may have been unloaded since.
+// One context that is listed. The texts are copies: the code that made the context may have been unloaded
+// since.
 struct entry {
   const node* of;
   std::size_t number;  // counts births

@@ -2,63 +2,71 @@
 //
 // The invariants of heed, cited by number wherever a line relies on one:
 //
-//  I1  One word decides. A cancelable context has one atomic word (word.hpp). err(), done(), waiters, done_fd()
-//      and callbacks follow from it: non-zero err() means that done is visible in every other form, and reverse.
+//  I1  One word decides. A cancelable context has one atomic word (word.hpp). err(), done(), waiters,
+//      done_fd() and callbacks follow from it: non-zero err() means that done is visible in every other form,
+//      and reverse.
 //  I2  The first verdict wins, for good. cause and place are written once, by the claimer, before the word is
 //      published.
 //  I3  Down, never up, and before cancel returns. When a cancel() returns, its context is done; when the one
-//      that decided returns, so is every descendant not below a without_cancel, parents before children. What it
-//      turned carries its verdict, cause and place. Argument: cancel.cpp.
+//      that decided returns, so is every descendant not below a without_cancel, parents before children. What
+//      it turned carries its verdict, cause and place. Argument: cancel.cpp.
 //  I4  What happens before cancel() is visible after err(): release on the way in, acquire on the way out.
-//  I5  No lock is held while foreign code runs: callbacks, functions, value and cause destructors, schedulers.
+//  I5  No lock is held while foreign code runs: callbacks, functions, value and cause destructors,
+//      schedulers.
 //  I6  A callback runs at most once, and never after its destructor has returned (callback.cpp).
-//  I7  Nothing recurses with the tree: walks use the nodes' own links, drops go up in a loop. (Foreign code may: a
-//      value that owns a context whose value owns a context ...)
+//  I7  Nothing recurses with the tree: walks use the nodes' own links, drops go up in a loop. (Foreign code
+//      may: a value that owns a context whose value owns a context ...)
 //  I8  A deadline fires at or after its time, once (timer_wheel.hpp, timekeeper.hpp).
-//  I9  Nothing leaks: memory, timer and fd go with the last handle and callback, without waiting for the parent;
-//      parents stay while a descendant needs them. See the two counts below.
+//  I9  Nothing leaks: memory, timer and fd go with the last handle and callback, without waiting for the
+//      parent; parents stay while a descendant needs them. See the two counts below.
 //  I10 Nothing hidden runs: no thread before the first deadline, after_func, group or co_await needs it.
 //  I11 What fails leaves everything as it was. Canceling never allocates and never fails.
 //
 // Life. Each node has two counts.
-//   handles: contexts, cancel_funcs and cancelers on it, and one for each value context on it that has handles
-//            (a value has no word of its own: who holds the value holds the scope). Besides the number, two flags:
-//            up: an ancestor can still end it; source: an armed deadline or a custom source can.
-//            A merge has second_up besides, for the ancestors of its second parent.
-//            The number is 0: nobody has it in hand any more. All of it is 0: nothing can end it any more, so it
-//            is abandoned: its after_funcs are destroyed unrun, its children lose their `up`.
-//   holds:   what keeps the memory: one for all handles together, one for each child that is made with it in hand
-//            and short pins. At 0 the node is destroyed and its hold on the parent dropped.
-// What hangs on the node (shard.hpp) keeps it without being counted one by one, so that coming and going writes to
-// its own shard only:
-//   L1  While the node has handles, those keep it. When the last one goes, each shard on which something hangs gets
-//       one hold for all of that, and is an orphan; whoever leaves it empty drops that hold. Nothing new can come
-//       to hang on a node without handles.
-//   L2  A child rides on its parent: it hangs there, and that parent is the scope itself, no value in between. All
-//       others have a hold of their own on their parent. Whoever takes off what does not leave by itself (a walk, a
-//       dying source) makes it one, under the shard's lock, before anybody can find out.
-//   L3  Whoever finds a node (its parent's walk, its timer) pins it (try_hold) under the lock under which it is
-//       found. So a thread that has its last hold, has taken it out of its timer and off its parent's list, and still sees one
-//       hold, is alone with it and frees it without a read-modify-write. Custom contexts and merges are found in
-//       other ways, too: there the count goes to 0 first, and try_hold fails.
-//   L4  A walk that turns a child on which nothing hangs does not touch it any more after the exchange of its word; mostly that is
-//       all it touches. So who sees `inherited` in the word of one that is no merge knows that it is off the list, and needs
-//       no lock; and who holds the lock looks there, too, and not at `hung` alone.
-//   L5  The quick ways out (context::release, dropped_quickly) look at the last handle, then at how it has left its parent, then
-//       at the holds. How it has left: `inherited` (L4); or `up` is gone and the parent's lock free after that, which is
-//       abandon(); or it is taken out under the lock, as in L3. Who takes it off in one of these ways pins it before, if it goes
-//       on with it; so one hold seen afterwards is the last, and nobody finds it any more.
-//   L6  A hold changes hands, and is not counted, where all is seen under one lock: abandon_single() gives the handles' hold to
-//       the one child that rides, orphan_single() to the one shard. The child's handle count cannot go to 0 meanwhile, or
-//       it would have to be abandoned in its turn.
-//   L7  Who ends a node under its own lock has no pin: not the one that has a child at most (cancel_hooked), nor what lies on a
-//       walk's way and has one (turn_chain). So whoever gives up the last handle or hold of one that has `hooks` and a verdict
-//       takes that lock, or sees it free, after the verdict and before he looks at the holds.
-//   L8  What has `inherited` and loses its last handle makes no orphans: who ended it has a pin, or its lock, until all is off
-//       that hung there, and nothing new comes. Nor is there a list to leave (L4). So the handle is a hold less, no more.
+//   handles: contexts, cancel_funcs and cancelers on it, and one for each value context on it that has
+//            handles (a value has no word of its own: who holds the value holds the scope). Besides the
+//            number, two flags: up: an ancestor can still end it; source: an armed deadline or a custom
+//            source can. A merge has second_up besides, for the ancestors of its second parent. The number is
+//            0: nobody has it in hand any more. All of it is 0: nothing can end it any more, so it is
+//            abandoned: its after_funcs are destroyed unrun, its children lose their `up`.
+//   holds:   what keeps the memory: one for all handles together, one for each child that is made with it in
+//            hand and short pins. At 0 the node is destroyed and its hold on the parent dropped.
+// What hangs on the node (shard.hpp) keeps it without being counted one by one, so that coming and going
+// writes to its own shard only:
+//   L1  While the node has handles, those keep it. When the last one goes, each shard on which something
+//       hangs gets one hold for all of that, and is an orphan; whoever leaves it empty drops that hold.
+//       Nothing new can come to hang on a node without handles.
+//   L2  A child rides on its parent: it hangs there, and that parent is the scope itself, no value in
+//       between. All others have a hold of their own on their parent. Whoever takes off what does not leave
+//       by itself (a walk, a dying source) makes it one, under the shard's lock, before anybody can find out.
+//   L3  Whoever finds a node (its parent's walk, its timer) pins it (try_hold) under the lock under which it
+//       is found. So a thread that has its last hold, has taken it out of its timer and off its parent's
+//       list, and still sees one hold, is alone with it and frees it without a read-modify-write. Custom
+//       contexts and merges are found in other ways, too: there the count goes to 0 first, and try_hold
+//       fails.
+//   L4  A walk that turns a child on which nothing hangs does not touch it any more after the exchange of its
+//       word; mostly that is all it touches. So who sees `inherited` in the word of one that is no merge
+//       knows that it is off the list, and needs no lock; and who holds the lock looks there, too, and not at
+//       `hung` alone.
+//   L5  The quick ways out (context::release, dropped_quickly) look at the last handle, then at how it has
+//       left its parent, then at the holds. How it has left: `inherited` (L4); or `up` is gone and the
+//       parent's lock free after that, which is abandon(); or it is taken out under the lock, as in L3. Who
+//       takes it off in one of these ways pins it before, if it goes on with it; so one hold seen afterwards
+//       is the last, and nobody finds it any more.
+//   L6  A hold changes hands, and is not counted, where all is seen under one lock: abandon_single() gives
+//       the handles' hold to the one child that rides, orphan_single() to the one shard. The child's handle
+//       count cannot go to 0 meanwhile, or it would have to be abandoned in its turn.
+//   L7  Who ends a node under its own lock has no pin: not the one that has a child at most (cancel_hooked),
+//       nor what lies on a walk's way and has one (turn_chain). So whoever gives up the last handle or hold
+//       of one that has `hooks` and a verdict takes that lock, or sees it free, after the verdict and before
+//       he looks at the holds.
+//   L8  What has `inherited` and loses its last handle makes no orphans: who ended it has a pin, or its lock,
+//       until all is off that hung there, and nothing new comes. Nor is there a list to leave (L4). So the
+//       handle is a hold less, no more.
 //
-// Locks. A shard's lock guards its lists, and the links and shard numbers of what hangs there. While one is held, nothing is waited
-// for: at most a child's is tried. Held before one may be the merges' (merge.cpp) or the registry's (track.hpp), no other.
+// Locks. A shard's lock guards its lists, and the links and shard numbers of what hangs there. While one is
+// held, nothing is waited for: at most a child's is tried. Held before one may be the merges' (merge.cpp) or
+// the registry's (track.hpp), no other.
 #pragma once
 
 #include <heed/atomic.hpp>
@@ -101,8 +109,9 @@ struct node : node_head {
     kept_inside = 128,  // value: it lies in the node
   };
 
-  // Starts with these handles, and their one hold. What has no word holds its parent; a cancelable node gets to
-  // that when it is linked (L2). `lookup_word`: node_head's. `inherits`: which traits it has from its parent.
+  // Starts with these handles, and their one hold. What has no word holds its parent; a cancelable node gets
+  // to that when it is linked (L2). `lookup_word`: node_head's. `inherits`: which traits it has from its
+  // parent.
   struct birth {
     int traits = 0;
     std::uint8_t words = 0;  // as block_words()
@@ -124,9 +133,9 @@ struct node : node_head {
   bool is(trait t) const noexcept { return (traits & t) != 0; }
   void give(int t) noexcept { traits = static_cast<std::uint8_t>(traits | t); }
   void take_away(int t) noexcept { traits = static_cast<std::uint8_t>(traits & ~t); }
-  // cancelable: the number of the shard of its parent scope that it was hung on, and whether it is there; `lost`: the
-  // walk that took it off found that somebody else ends it; `no_callbacks`: that walk found none on it. relaxed: changed
-  // under that shard's lock, or by that walk. Others: block_words().
+  // cancelable: the number of the shard of its parent scope that it was hung on, and whether it is there;
+  // `lost`: the walk that took it off found that somebody else ends it; `no_callbacks`: that walk found none
+  // on it. relaxed: changed under that shard's lock, or by that walk. Others: block_words().
   static constexpr std::uint8_t on_list = 1U << 7;
   static constexpr std::uint8_t lost = 1U << 6;
   static constexpr std::uint8_t no_callbacks = 1U << 5;
@@ -134,7 +143,8 @@ struct node : node_head {
   sync::atomic<std::uint8_t> hung;
   // Of one without a word: how many words its block has, if the pool has that back at its end; else 0.
   std::size_t block_words() const noexcept { return hung.load(std::memory_order_relaxed); }
-  // Has it so, with a block of so many bytes; unless it is too large, or in a root's own memory. A trivial one has no end but that.
+  // Has it so, with a block of so many bytes; unless it is too large, or in a root's own memory. A trivial
+  // one has no end but that.
   void set_block(std::size_t bytes, bool is_trivial) noexcept {
     if (bytes > pool::largest || is(own_memory)) return;
     if (is_trivial) give(trivial);
@@ -164,13 +174,14 @@ struct detached_node : node {
   explicit detached_node(node* above) noexcept;
 };
 
-// with_cancel(), and the base of all that has a word. The word, which all read, and what comes and goes (the shard
-// but for its callbacks) are 64 bytes apart: never on one cache line.
+// with_cancel(), and the base of all that has a word. The word, which all read, and what comes and goes (the
+// shard but for its callbacks) are 64 bytes apart: never on one cache line.
 struct cancel_node : scope, node {
   // with_cancel()'s, below background() and below a scope.
   cancel_node() noexcept;
   explicit cancel_node(cancel_node& above) noexcept;
-  // with_cancel()'s below a value, and the base of with_timeout()'s there and above; `scope_node`: scope_above(above).
+  // with_cancel()'s below a value, and the base of with_timeout()'s there and above; `scope_node`:
+  // scope_above(above).
   cancel_node(kind k, node* above, const cancel_node* scope_node, std::uint64_t first_word,
               std::uint32_t handle_count, int given) noexcept;
   cancel_node(kind k, const context& above, std::uint32_t handle_count) noexcept;
@@ -215,15 +226,15 @@ struct custom_node : cancel_node {
 
 struct merge_node;
 
-// The place of a merge on the list of its second parent's scope. It has no state of its own: whoever takes it off
-// goes on with the merge.
+// The place of a merge on the list of its second parent's scope. It has no state of its own: whoever takes it
+// off goes on with the merge.
 struct tether : cancel_node {
   tether(merge_node& m, const context& second) noexcept : cancel_node(kind::tether, second, 0), of(m) {}
   merge_node& of;
 };
 
-// merge(): a child of its first parent, tied to the second. The nodes to ask for values, where they come from both
-// parents, follow in the same allocation.
+// merge(): a child of its first parent, tied to the second. The nodes to ask for values, where they come from
+// both parents, follow in the same allocation.
 struct merge_node : cancel_node {
   merge_node(const context& a, const context& b, std::uint64_t lookup_word, std::size_t count) noexcept;
   const node** asked() noexcept;
@@ -258,8 +269,8 @@ inline void retain_handle(node& n) noexcept {
 }
 // The last handle has gone, and `before` is what there was.
 void after_last_handle(node& n, std::uint32_t before) noexcept;
-// For one that can still be ended, whose last handle has gone, and that has a single shard: true, and what hangs there has got the
-// handles' hold. False: it is not so, and nothing has changed.
+// For one that can still be ended, whose last handle has gone, and that has a single shard: true, and what
+// hangs there has got the handles' hold. False: it is not so, and nothing has changed.
 bool orphan_single(cancel_node& n) noexcept;
 // One handle less, where there seemed to be one only.
 void release_only_handle(node& n) noexcept;
@@ -320,8 +331,8 @@ inline node::node(kind k, node* above, std::uint32_t handle_count, std::uint64_t
 
 // --- structure (derive.cpp) ---
 
-// The cancelable node behind a scope that is not never_ending: all others are the base of one, and only handles see
-// them as const.
+// The cancelable node behind a scope that is not never_ending: all others are the base of one, and only
+// handles see them as const.
 inline cancel_node& node_of(const scope& s) noexcept {
   return static_cast<cancel_node&>(const_cast<scope&>(s));
 }
@@ -347,8 +358,8 @@ scheduler& scheduler_of(const node* n) noexcept;
 
 // --- cancel (cancel.cpp) ---
 
-// Ends `n`, which is alive when it is called; true: this call decided. `cause` is exchanged for the one that it
-// replaces, for the caller to destroy.
+// Ends `n`, which is alive when it is called; true: this call decided. `cause` is exchanged for the one that
+// it replaces, for the caller to destroy.
 bool cancel(cancel_node& n, errc verdict, error& cause, std::source_location where) noexcept;
 // The same without a cause; the place alone. In a few steps where one plain child hangs there, or none.
 bool cancel_without_cause(cancel_node& n, std::source_location where) noexcept;
@@ -359,7 +370,8 @@ void inherit(cancel_node& n, cancel_node& from) noexcept;
 // The same for a with_cancel() that nobody else has yet; `w`: the word of `from`.
 inline void inherit_word(cancel_node& n, cancel_node& from, std::uint64_t w) noexcept {
   const std::uint64_t decider = (w & word::inherited) ? w & ~word::flags : word::pointing(&from);
-  // relaxed: as it was born. release: a picture may find it (track.hpp), and goes on to the cause of who decided.
+  // relaxed: as it was born. release: a picture may find it (track.hpp), and goes on to the cause of who
+  // decided.
   const std::uint64_t uncommon = n.word.load(std::memory_order_relaxed) & word::uncommon;
   n.word.store((w & word::verdict) | word::inherited | decider | uncommon, std::memory_order_release);
 }
@@ -373,8 +385,8 @@ std::source_location place_of(const cancel_node& decider) noexcept;
 
 // Nothing can end `n` any more: lets go of its after_funcs and children. The caller keeps it alive.
 void abandon(cancel_node& n) noexcept;
-// The same where one child rides on it, that somebody has in hand, and nothing else hangs there: true, and the child has got
-// the caller's hold on `n`. False: it is not so, and nothing has changed.
+// The same where one child rides on it, that somebody has in hand, and nothing else hangs there: true, and
+// the child has got the caller's hold on `n`. False: it is not so, and nothing has changed.
 bool abandon_single(cancel_node& n) noexcept;
 
 // Counts who uses a scheduler, for its destructor.

@@ -64,8 +64,8 @@ bool passes(std::uint64_t filter, const key_base& k) noexcept {
   return (filter & node_head::bits_of(k)) == 0;
 }
 
-// Keys often lie side by side: with this factor such ones meet in a filter less often than random ones do (with
-// the golden ratio's up to three times as often). The upper bits are the good ones.
+// Keys often lie side by side: with this factor such ones meet in a filter less often than random ones do
+// (with the golden ratio's up to three times as often). The upper bits are the good ones.
 std::uint64_t hash_of(const key_base& k) noexcept {
   return reinterpret_cast<std::uintptr_t>(&k) * 0x2545F4914F6CDD1D;
 }
@@ -95,7 +95,8 @@ std::uint64_t tag_of(const key_base& k) noexcept {
 
 // The place in an index; null: none.
 [[gnu::always_inline]] inline const void* find_in(const value_index& i, const key_base& k) noexcept {
-  // A byte of `apart` is 0 where the tag is the same; its high bit in `same` is then 1, and the lowest such is right.
+  // A byte of `apart` is 0 where the tag is the same; its high bit in `same` is then 1, and the lowest such
+  // is right.
   const std::uint64_t apart = i.tags ^ tag_of(k) * each_byte;
   for (std::uint64_t same = (apart - each_byte) & ~apart & each_byte << 7; same; same &= same - 1) {
     const auto n = static_cast<std::size_t>(std::countr_zero(same)) / 8;
@@ -336,8 +337,8 @@ void destroy_value(value_node* v) noexcept {
 // How the parent comes: looked at, or moved, so that what its last handle holds is the new one's.
 enum class parent_is : bool { shared, given };
 
-// What make_node_of() does in many steps, in a few; `extra` bytes follow the node. Null: that is for make_node_of(), and nothing has
-// changed.
+// What make_node_of() does in many steps, in a few; `extra` bytes follow the node. Null: that is for
+// make_node_of(), and nothing has changed.
 template <parent_is how>
 [[gnu::always_inline]] static inline value_node* made_quickly(const context& parent, const key_base& k,
                                                               const value_type& type, std::size_t extra,
@@ -468,7 +469,8 @@ static value_node* node_for(const context& parent, const key_base& k, const valu
   return make_node_of(parent, k, t);
 }
 
-// From here on everything comes from the node: the value's constructor may do anything, also with the parent's handle.
+// From here on everything comes from the node: the value's constructor may do anything, also with the
+// parent's handle.
 value_slot::value_slot(const context& parent, const key_base& k, const value_type& type)
     : node_(node_for(parent, k, type)) {
   // The value's handles count as one on its scope.

@@ -1,24 +1,25 @@
 // Values: how a lookup finds one, and why most lookups end before they begin.
 //
-// Three kinds of node answer a lookup: values, custom contexts, and merges whose parents both have some. The word
-// `lookup` in each node's head (key.hpp) says what lies at and above:
+// Three kinds of node answer a lookup: values, custom contexts, and merges whose parents both have some. The
+// word `lookup` in each node's head (key.hpp) says what lies at and above:
 //
-//  V1  A node that does not answer has the address of the nearest one above that does, or 0. So contexts without a
-//      value cost a lookup nothing.
-//  V2  One that answers has a filter of all keys at and above: what that says is not there need not be asked for. A custom
-//      context may know any key, so its filter, and those below, let all pass.
-//  V3  Values with nothing else that answers in between are a run. Its 8th, 16th ... value also holds an index:
-//      its eight, by a byte of each key, and the way on to the index before. Up to eight of them are a block: each has
-//      a filter of its block from there up, and the way to the block before.
-//  V4  From the 16th of a run on, where that filter is nearly full, a second one is of those since the last index, and the
-//      address of that index follows.
+//  V1  A node that does not answer has the address of the nearest one above that does, or 0. So contexts
+//      without a value cost a lookup nothing.
+//  V2  One that answers has a filter of all keys at and above: what that says is not there need not be asked
+//      for. A custom context may know any key, so its filter, and those below, let all pass.
+//  V3  Values with nothing else that answers in between are a run. Its 8th, 16th ... value also holds an
+//      index: its eight, by a byte of each key, and the way on to the index before. Up to eight of them are a
+//      block: each has a filter of its block from there up, and the way to the block before.
+//  V4  From the 16th of a run on, where that filter is nearly full, a second one is of those since the last
+//      index, and the address of that index follows.
 //
-// In these two filters a bit that is set is in no key; one that is used before it has been made, or that has no bits, leaves none
-// set. A key brings its bits, and only who adds or looks it up reads it. Blocks are filled in when a key may be gone: so their filters
-// come of addresses, and have those bits set that are there.
+// In these two filters a bit that is set is in no key; one that is used before it has been made, or that has
+// no bits, leaves none set. A key brings its bits, and only who adds or looks it up reads it. Blocks are
+// filled in when a key may be gone: so their filters come of addresses, and have those bits set that are
+// there.
 //
-// All of this is written at birth, and what it points to is kept by the parent chain: lookups take no lock, count
-// nothing, and never recurse (I7). Keys are compared by address alone: a dead one is not read.
+// All of this is written at birth, and what it points to is kept by the parent chain: lookups take no lock,
+// count nothing, and never recurse (I7). Keys are compared by address alone: a dead one is not read.
 #pragma once
 
 #include "tree.hpp"
@@ -58,8 +59,8 @@ struct value_index {
   std::size_t above;  // how many of its block lie above
 };
 
-// with_value(). The value follows, aligned, in the same allocation; a very small one is inside. `position`: its
-// number in the run, 1 to 15; of a late one 8, and the number of values since the last index.
+// with_value(). The value follows, aligned, in the same allocation; a very small one is inside. `position`:
+// its number in the run, 1 to 15; of a late one 8, and the number of values since the last index.
 struct value_node : node {
   value_node(const context& parent_context, const key_base& k, const value_type& t, std::uint64_t lookup_word,
              std::size_t place_in_run, birth how = {}) noexcept;

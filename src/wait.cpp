@@ -118,8 +118,8 @@ int context::done_fd() const {
   }
   // release: the descriptor, for close(). Before the word tells of it.
   made_in.store(here, std::memory_order_release);
-  // Either the one who ends the context sees the bit, and signals what is there by then; or we see the verdict, and signal
-  // before the bit lets anybody else have the fd (I1). release: the fd.
+  // Either the one who ends the context sees the bit, and signals what is there by then; or we see the
+  // verdict, and signal before the bit lets anybody else have the fd (I1). release: the fd.
   do {
     if (now & word::verdict) os::signal_event(n->fd);
   } while (!n->word.compare_exchange_weak(now, now | word::has_fd, std::memory_order_acq_rel,

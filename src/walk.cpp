@@ -6,7 +6,8 @@
 namespace heed::inline v0 {
 namespace {
 
-// Who ends a node with one of these in its word has something to do after its verdict: it pins the node first.
+// Who ends a node with one of these in its word has something to do after its verdict: it pins the node
+// first.
 constexpr std::uint64_t busy = word::hooks | word::has_fd | word::waiters;
 
 }  // namespace
@@ -22,8 +23,8 @@ turned turn_one(cancel_node& c, cancel_node& from, std::uint64_t verdict) noexce
       pinned = true;
     }
     if (w & decided) return turned::lost;
-    // release: all before the cancel, and its cause (I2, I4); acquire: the fd of who set has_fd. L4: unpinned, this
-    // is the last touch.
+    // release: all before the cancel, and its cause (I2, I4); acquire: the fd of who set has_fd. L4:
+    // unpinned, this is the last touch.
   } while (!c.word.compare_exchange_weak(w, ended(w, verdict, source), std::memory_order_acq_rel,
                                          std::memory_order_relaxed));
   if (!pinned) return turned::whole;
@@ -67,9 +68,9 @@ class walk {
     }
   }
 
-  // The usual case: it holds_one_child(), and so may that, and so on down. False: it is not so, and nothing has changed. What is
-  // on the way is not pinned: its lock is held from before its verdict until its child is off, so that it stays (L7). The
-  // one above it is still locked then: hence only tried.
+  // The usual case: it holds_one_child(), and so may that, and so on down. False: it is not so, and nothing
+  // has changed. What is on the way is not pinned: its lock is held from before its verdict until its child
+  // is off, so that it stays (L7). The one above it is still locked then: hence only tried.
   bool turn_chain(cancel_node& n) noexcept HEED_UNCHECKED {
     if (n.own.children.load(std::memory_order_acquire).has_table()) return false;  // H2: and so it stays
     cancel_node* c = nullptr;
@@ -104,8 +105,9 @@ class walk {
     return true;
   }
 
-  // A child that rides, of which the word tells nothing but that something was hung there, and which holds_one_child(), `below`:
-  // true, and its own shard is locked. False: it is not so, or not for sure, and nothing has changed.
+  // A child that rides, of which the word tells nothing but that something was hung there, and which
+  // holds_one_child(), `below`: true, and its own shard is locked. False: it is not so, or not for sure, and
+  // nothing has changed.
   bool turn_locked(cancel_node& c, cancel_node*& below) noexcept HEED_UNCHECKED {
     std::uint64_t w = c.word.load(std::memory_order_relaxed);
     if (w != word::hooks || !c.own.lock.try_lock()) return false;
@@ -168,7 +170,8 @@ class walk {
     return more;
   }
 
-  // A child that rides, and whose word has nothing to tell: the exchange is all. False: it is not so, and nothing has changed.
+  // A child that rides, and whose word has nothing to tell: the exchange is all. False: it is not so, and
+  // nothing has changed.
   bool turn_plain(cancel_node& c) noexcept {
     std::uint64_t nothing = 0;
     // release, as in turn_one(). L4: the last touch.
@@ -176,8 +179,8 @@ class walk {
                                           std::memory_order_relaxed);
   }
 
-  // Takes a whole chunk, or what there is, off a locked shard. Before any of them can be seen to have left, they have
-  // their holds on `n` (L2): as if all were riding.
+  // Takes a whole chunk, or what there is, off a locked shard. Before any of them can be seen to have left,
+  // they have their holds on `n` (L2): as if all were riding.
   std::span<cancel_node* const> take(cancel_node& n, shard& s, cancel_node*& only) noexcept
       HEED_REQUIRES(s.lock) {
     const children_of_shard now = s.children.load(std::memory_order_relaxed);

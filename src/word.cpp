@@ -16,8 +16,8 @@ void scope::close() const noexcept {
   auto& n = *node_of(this);  // never_ending never gets here
   // acquire: `fd` was written before has_fd was set.
   if ((n.word.load(std::memory_order_acquire) & word::closing) == 0) return;
-  // acquire: done_fd() puts a child process's descriptor under the number before it writes this. It looks for a
-  // verdict afterwards, by an operation on the word: so one of us signals the fresh one.
+  // acquire: done_fd() puts a child process's descriptor under the number before it writes this. It looks for
+  // a verdict afterwards, by an operation on the word: so one of us signals the fresh one.
   if (n.own.fd_made_in.load(std::memory_order_acquire) == os::fork_generation()) {
     os::signal_event(n.fd);
   } else {
@@ -39,13 +39,14 @@ const sync::atomic<std::uint32_t>& low_half(const scope& s) noexcept {
                                                                offset);
 }
 
-// What threads sleep for: the verdict, or that all below is done, too. Nobody sleeps for the latter before there is a
-// verdict; so who writes the verdict wakes one kind only, and need not have the kernel look through all who sleep.
+// What threads sleep for: the verdict, or that all below is done, too. Nobody sleeps for the latter before
+// there is a verdict; so who writes the verdict wakes one kind only, and need not have the kernel look
+// through all who sleep.
 constexpr std::uint32_t for_verdict = 1;
 constexpr std::uint32_t for_settled = 2;
 
-// Who ends a context wakes one, and each who wakes wakes so many more: cancel() costs the same however many sleep. With
-// more of them the first goes on later; with fewer, the last wakes later.
+// Who ends a context wakes one, and each who wakes wakes so many more: cancel() costs the same however many
+// sleep. With more of them the first goes on later; with fewer, the last wakes later.
 constexpr int passed_on = 3;
 
 }  // namespace

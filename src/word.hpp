@@ -10,15 +10,16 @@
 
 namespace heed::inline v0::word {
 
-// live --> claimed --> [closing] --> done           by its own cancel(), deadline or source
-// live -------------> [closing] --> done            by its own cancel(), where nothing has to be written first
+// live --> claimed --> [closing] --> done           by its own cancel(), deadline or source live
+// -------------> [closing] --> done            by its own cancel(), where nothing has to be written first
 // live -------------> [closing] --> done            by an ancestor (inherited)
 //
 // done: verdict != 0, for good. closing is the time in which verdict is set and done_fd() not readable yet; a
 // reader who meets it makes the fd readable itself, so nobody ever sees the one without the other.
 //
 // Above the flags is a pointer, so that a verdict and where it came from are one store (I2): the place of the
-// cancel(), or, with `inherited`, the ancestor that was ended. While live: nothing; a deadline has its place there.
+// cancel(), or, with `inherited`, the ancestor that was ended. While live: nothing; a deadline has its place
+// there.
 inline constexpr std::uint64_t verdict = scope::verdict;  // 2 bits: 0 live, else the errc
 inline constexpr std::uint64_t closing = scope::closing;  // bit 2
 // Bits 3 to 7 stay 0: err() reads the lowest byte as a whole.
@@ -29,15 +30,16 @@ inline constexpr std::uint64_t hooks = 1U << 11;      // something was ever put 
 inline constexpr std::uint64_t inherited = 1U << 12;  // the pointer is the ancestor that ended it
 inline constexpr std::uint64_t settled = 1U << 13;    // done, and everything below it is, too
 inline constexpr std::uint64_t merged = 1U << 14;     // a merge hangs somewhere below: see merge.cpp
-// From birth: it is not a plain with_cancel(), one that has no parent or rides on it (L2), lies in memory of the pool, and is
-// not listed by track.hpp. With a verdict also: it has a cause.
+// From birth: it is not a plain with_cancel(), one that has no parent or rides on it (L2), lies in memory of
+// the pool, and is not listed by track.hpp. With a verdict also: it has a cause.
 inline constexpr std::uint64_t uncommon = 1U << 15;
 inline constexpr std::uint64_t flags = (1U << 16) - 1;
 
 static_assert(verdict == 0b11 && closing == 0b100);
 
-// What we point to is aligned to 8, so shifted by 13 it does not meet the flags, and addresses of 51 bits fit. Linux gives a
-// process no higher ones, on x86-64 (47 bits) and aarch64 (48), unless it asks mmap(2) for one by a hint.
+// What we point to is aligned to 8, so shifted by 13 it does not meet the flags, and addresses of 51 bits
+// fit. Linux gives a process no higher ones, on x86-64 (47 bits) and aarch64 (48), unless it asks mmap(2) for
+// one by a hint.
 inline void* pointer(std::uint64_t w) noexcept {
   return reinterpret_cast<void*>(static_cast<std::uintptr_t>((w & ~flags) >> 13));
 }

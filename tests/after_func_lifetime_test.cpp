@@ -204,7 +204,8 @@ TEST_F(AfterFuncLifetime, AncestorsArmedDeadlineKeepsIt) {
   expect_runs();
 }
 
-// The deadline has fired, and while its callbacks run the last handle above it goes: what it has to run, runs.
+// The deadline has fired, and while its callbacks run the last handle above it goes: what it has to run,
+// runs.
 TEST_F(AfterFuncLifetime, FiredAndThenItsParentIsDropped) {
   std::optional<heed::context> parent;
   {

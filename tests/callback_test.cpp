@@ -94,7 +94,8 @@ TEST(CancelCallback, DropsItselfItsNeighboursAndAll) {
   }
 }
 
-// The callable lives until its handle dies, also after it has run (libstdc++ once moved it out before the call).
+// The callable lives until its handle dies, also after it has run (libstdc++ once moved it out before the
+// call).
 TEST(CancelCallback, CallableLivesAsLongAsItsHandle) {
   auto token = std::make_shared<int>(0);
   const std::weak_ptr<int> watch = token;
@@ -159,7 +160,8 @@ TEST(CancelCallback, CancelsOtherTreesFromInside) {
   EXPECT_EQ(c.cause().message(), "from b");
 }
 
-// What hangs on a context whose handles are gone keeps it: the callback that goes last destroys it, without its lock.
+// What hangs on a context whose handles are gone keeps it: the callback that goes last destroys it, without
+// its lock.
 TEST(Values, DestroyedByTheLastCallback) {
   static constexpr heed::key<std::shared_ptr<int>> held_key{"held"};
   const auto held = std::make_shared<int>(0);

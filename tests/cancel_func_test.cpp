@@ -45,7 +45,8 @@ TEST(Cancelable, IsMadeOfItsParts) {
   EXPECT_TRUE(is_done(ctx, errc::canceled));
 }
 
-// Left with both its parts, it goes in one step; with one of them, or with parts of two contexts, as each part does.
+// Left with both its parts, it goes in one step; with one of them, or with parts of two contexts, as each
+// part does.
 TEST(Cancelable, LeavesAsItsPartsDo) {
   heed::context kept;
   {
@@ -82,7 +83,8 @@ TEST(Cancelable, LeavesAsItsPartsDo) {
   EXPECT_TRUE(is_live(kept));
 }
 
-// What it runs on the way out may take its context, or give it up, or another one; and cancel anew, to no end.
+// What it runs on the way out may take its context, or give it up, or another one; and cancel anew, to no
+// end.
 TEST(Cancelable, CallbacksMayUseWhatLeaves) {
   using callback = heed::cancel_callback<std::function<void()>>;
   struct request {

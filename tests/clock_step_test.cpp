@@ -1,4 +1,5 @@
-// Clocks that step (case 27): a scheduler's own by a century, at once and in the middle of what heed does with it.
+// Clocks that step (case 27): a scheduler's own by a century, at once and in the middle of what heed does
+// with it.
 #include "support.hpp"
 
 #include <heed/heed.hpp>

@@ -59,7 +59,8 @@ struct detached {
   };
 };
 
-// Passes everything that is awaited through a wrapper of its own, and is resumed with a promise that others await.
+// Passes everything that is awaited through a wrapper of its own, and is resumed with a promise that others
+// await.
 class lazy {
  public:
   template <class A>

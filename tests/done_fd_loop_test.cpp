@@ -1,4 +1,5 @@
-// done_fd() in the loops that people have: poll, select, epoll by level and by edge, ten thousand at once, across fork.
+// done_fd() in the loops that people have: poll, select, epoll by level and by edge, ten thousand at once,
+// across fork.
 #include "support.hpp"
 
 #include <sys/epoll.h>
@@ -130,7 +131,8 @@ TEST(DoneFdLoop, EpollByEdge) {
   EXPECT_TRUE(is_done(b.ctx, errc::canceled));
   EXPECT_FALSE(a.cancel());
   EXPECT_EQ(epoll.ready(), names{}) << "an edge is told once";
-  // Who comes late sees the edge too: it is what epoll makes of a descriptor that is readable when it is added.
+  // Who comes late sees the edge too: it is what epoll makes of a descriptor that is readable when it is
+  // added.
   auto born_done = heed::with_cancel(a.ctx);
   epoll.add(born_done.ctx.done_fd(), 2, EPOLLIN | EPOLLET);
   EXPECT_EQ(epoll.ready(), names{2});
@@ -162,7 +164,8 @@ TEST(DoneFdLoop, AContextThatIsGoneLeavesTheSet) {
   EXPECT_EQ(epoll.ready(), names{0});
 }
 
-// Ten thousand contexts in one epoll set, or as many as this process may have: each is told, once, and no other.
+// Ten thousand contexts in one epoll set, or as many as this process may have: each is told, once, and no
+// other.
 TEST(DoneFdLoop, TenThousandInOneEpollSet) {
   rlimit before{};
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);

@@ -1,5 +1,5 @@
-// Deadlines and functions across fork() (case 29): what heed's threads had to do is the parent's; what the child goes on with counts
-// there, too. Each in a process of its own.
+// Deadlines and functions across fork() (case 29): what heed's threads had to do is the parent's; what the
+// child goes on with counts there, too. Each in a process of its own.
 #include "sanitizers.hpp"
 
 #include <heed/heed.hpp>

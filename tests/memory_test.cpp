@@ -142,7 +142,8 @@ TEST(Memory, FailureLeavesEverythingAsItWas) {
   EXPECT_TRUE(child.ctx.done());
 }
 
-// The default scheduler, named: deadlines below are as below background(). (They were written to past their end.)
+// The default scheduler, named: deadlines below are as below background(). (They were written to past their
+// end.)
 TEST(Memory, WithTheDefaultScheduler) {
   counted mine;
   const auto timed = heed::with_timeout(heed::background(heed::default_scheduler(), mine), 1h);
@@ -204,8 +205,8 @@ TEST(Memory, GivenBackByAnyThread) {
   EXPECT_EQ(m.blocks(), 0U);
 }
 
-// A deadline that fires while the program lets go of its context, and of the memory right after: fails without
-// wait_unused().
+// A deadline that fires while the program lets go of its context, and of the memory right after: fails
+// without wait_unused().
 TEST(Memory, TheLastToUseItMayBeATimer) {
   for (int round = 0; round < 500; ++round) {
     counted m;

@@ -187,9 +187,11 @@ TEST(Merge, DeadlinesBelowItAreOnTheFirstParentsScheduler) {
   EXPECT_TRUE(is_done(child.ctx, heed::errc::deadline_exceeded));
 }
 
-// The second parent's deadline counts on a clock that may never come to it: what hangs below is armed all the same.
+// The second parent's deadline counts on a clock that may never come to it: what hangs below is armed all the
+// same.
 TEST(Merge, TimeoutsBelowParentsOnDifferentSchedulers) {
-  // Never destroyed: a thread of the default scheduler may hold what it has fired for a moment longer than we do.
+  // Never destroyed: a thread of the default scheduler may hold what it has fired for a moment longer than we
+  // do.
   static auto& time = *new heed::manual_scheduler(heed::time_point(0s));
   auto b = heed::with_timeout(heed::background(time), 5s);
   auto [ctx, cancel] = heed::merge(heed::background(), b.ctx);
@@ -460,8 +462,8 @@ TEST(Merge, CallbackMayEndTheOtherParent) {
   EXPECT_EQ(merged.ctx.cause().message(), "a");
 }
 
-// A merge that ended by itself, and whose handle is kept, is met by one walk through both parents: what lies between is
-// not lost (I3).
+// A merge that ended by itself, and whose handle is kept, is met by one walk through both parents: what lies
+// between is not lost (I3).
 TEST(Merge, OneThatHasEndedIsMetTwiceByOneWalk) {
   auto [root, cancel_root] = heed::with_cancel(heed::background());
   auto [a, cancel_a] = heed::with_cancel(root);

@@ -216,7 +216,8 @@ TEST(ProcessDeathTest, ForkedChildUsesContexts) {
   });
 }
 
-// Case 29: while other threads arm and disarm. What was armed in the parent fires in the child, once it arms one itself.
+// Case 29: while other threads arm and disarm. What was armed in the parent fires in the child, once it arms
+// one itself.
 TEST(ProcessDeathTest, ForkWhileOthersArm) {
   if (under_tsan || under_asan) return;
   expect_exit_0([] {
@@ -271,7 +272,8 @@ TEST(ProcessDeathTest, ForkInsideAFunction) {
   });
 }
 
-// Case 29: asked anew in the child, the descriptor is the child's own: the parent's cancel does not show there.
+// Case 29: asked anew in the child, the descriptor is the child's own: the parent's cancel does not show
+// there.
 TEST(ProcessDeathTest, DoneFdAskedAnewInTheChild) {
   if (under_tsan) return;
   expect_exit_0([] {
@@ -350,7 +352,8 @@ TEST(ManualSchedulerEnd, WallClockDeadlineIsNotEarlyWhenHeldUp) {
   const auto made = heed::with_deadline(heed::background(held_up), wall);
   const auto steady_now = heed::clock::now();
   const auto left = wall - std::chrono::system_clock::now();
-  // 10 ms for what the wall clock may be slewed or this thread be held up meanwhile; wrong, it is 20 ms early.
+  // 10 ms for what the wall clock may be slewed or this thread be held up meanwhile; wrong, it is 20 ms
+  // early.
   EXPECT_GT(*made.ctx.deadline(), steady_now + left - 10ms);
 }
 

@@ -1,5 +1,5 @@
-// Which sanitizer this is built with, whether an emulator runs it, and whether other builds do the long rounds: what some tests
-// must know of.
+// Which sanitizer this is built with, whether an emulator runs it, and whether other builds do the long
+// rounds: what some tests must know of.
 #pragma once
 
 #if defined(__has_feature)

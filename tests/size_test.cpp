@@ -65,7 +65,8 @@ TEST(Size, ChainOfAMillionBuiltCanceledDropped) {
   });
 }
 
-// Each with a deadline before all above it, so that none is spared its timer: whichever way they end, all timers are gone.
+// Each with a deadline before all above it, so that none is spared its timer: whichever way they end, all
+// timers are gone.
 TEST(Size, ChainOfAMillionDeadlines) {
   on_small_stack([] {
     static constexpr auto first = std::chrono::hours(1000);

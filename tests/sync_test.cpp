@@ -248,7 +248,8 @@ TEST(Semaphore, GivesInTheOrderOfArrival) {
   EXPECT_FALSE(s.try_acquire());
 }
 
-// Counted by the kernel: how often each of them has gone to sleep. Who is woken in vain goes to sleep once more.
+// Counted by the kernel: how often each of them has gone to sleep. Who is woken in vain goes to sleep once
+// more.
 TEST(Semaphore, OneReleaseWakesOneWaiter) {
   heed::semaphore s(0);
   auto c = heed::with_cancel(heed::background());
@@ -357,7 +358,8 @@ TEST(Semaphore, AWaiterDropsItsContext) {
   }
 }
 
-// A semaphore, or a mutex, may go as soon as the last one has got it, while the thread that gave it is still inside.
+// A semaphore, or a mutex, may go as soon as the last one has got it, while the thread that gave it is still
+// inside.
 TEST(Semaphore, MayBeDestroyedByWhoAcquires) {
   for (int i = 0; i < scaled(5'000); ++i) {
     auto s = std::make_unique<heed::semaphore>(0);

@@ -135,8 +135,8 @@ TEST(ValueLookup, AgreesWithASlowReference) {
   }
 }
 
-// Runs of every length past the ends of filters, indexes and blocks, each key from each depth; and keys of which many
-// pass the filters though they are unknown.
+// Runs of every length past the ends of filters, indexes and blocks, each key from each depth; and keys of
+// which many pass the filters though they are unknown.
 TEST(ValueLookup, RunsOfEveryLength) {
   constexpr std::size_t longest = 150;
   const key_set keys(longest);
@@ -197,7 +197,8 @@ TEST(ValueLookup, PastACustomContextAnywhere) {
   }
 }
 
-// Filters know keys that the compiler makes by their names: those of one name are different keys all the same.
+// Filters know keys that the compiler makes by their names: those of one name are different keys all the
+// same.
 TEST(ValueLookup, KeysOfOneName) {
   static constexpr heed::key<int> first{"twin"};
   static constexpr heed::key<int> second{"twin"};
@@ -237,7 +238,8 @@ TEST(ValueLookup, KeysOfOneName) {
   }
 }
 
-// A key that is used before its constructor has run, or whose name the compiler does not know, has no bits yet.
+// A key that is used before its constructor has run, or whose name the compiler does not know, has no bits
+// yet.
 extern const char known_later[];                // NOLINT: that is what is tested
 const heed::key<int> named_later{known_later};  // constexpr, too, but for what gcc says to it with sanitizers
 const char known_later[] = "later";

@@ -197,7 +197,8 @@ struct sized<size, false> {
   ~sized() { --alive; }
 };
 
-// Long enough for each kind of place in a run: values with an index, those after it, and those that lie far from the first.
+// Long enough for each kind of place in a run: values with an index, those after it, and those that lie far
+// from the first.
 template <std::size_t size, bool by_bytes>
 void expect_found_in_a_long_chain(const heed::context& root) {
   using type = sized<size, by_bytes>;

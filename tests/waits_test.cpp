@@ -247,7 +247,8 @@ TYPED_TEST(Condition, AContextThatCanNeverEnd) {
   p.cv.notify_one();
 }
 
-// cancel() by a thread that holds the mutex: it returns, and the waiter is told. That the predicate then holds counts.
+// cancel() by a thread that holds the mutex: it returns, and the waiter is told. That the predicate then
+// holds counts.
 TYPED_TEST(Condition, CanceledByWhoHoldsTheMutex) {
   for (const bool holds : {false, true}) {
     TypeParam p;

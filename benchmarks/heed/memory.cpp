@@ -18,8 +18,8 @@ double resident() {
   return static_cast<double>(pages) * static_cast<double>(sysconf(_SC_PAGESIZE));
 }
 
-// How much a process grows by `count` contexts, the handles on them not counted. In a process of its own, whose
-// allocator has nothing in stock.
+// How much a process grows by `count` contexts, the handles on them not counted. In a process of its own,
+// whose allocator has nothing in stock.
 template <class Make>
 void grow(bench::suite& s, const std::string& name, Make make) {
   if (!s.wants(name)) return;

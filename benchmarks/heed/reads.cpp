@@ -9,8 +9,8 @@ namespace {
 using namespace std::chrono_literals;
 constexpr heed::key<int> depth_key{"depth"};
 
-// As in a function that got its context as a parameter. The right answers are counted rather than the wrong ones branched
-// to: compilers then leave one taken branch in the loop, which is what the floor has.
+// As in a function that got its context as a parameter. The right answers are counted rather than the wrong
+// ones branched to: compilers then leave one taken branch in the loop, which is what the floor has.
 template <bool canceled>
 [[gnu::noinline]] void ask(const heed::context& ctx, std::size_t n) {
   std::size_t right = 0;

@@ -9,14 +9,14 @@ namespace {
 
 constexpr heed::key<std::string_view> key{"key"};
 
-// Go's benchmark divides 0 by 1 a hundred times here. Its compiler sees that this is 0, and leaves a loop that only
-// counts; ours would leave nothing. So this counts, too.
+// Go's benchmark divides 0 by 1 a hundred times here. Its compiler sees that this is 0, and leaves a loop
+// that only counts; ours would leave nothing. So this counts, too.
 void count() {
   for (int i = 0; i < 100; ++i) bench::clobber();
 }
 
-// Threads that make and cancel children of one parent. Go's counts in between; that is most of what it measures here, so
-// there is a row without.
+// Threads that make and cancel children of one parent. Go's counts in between; that is most of what it
+// measures here, so there is a row without.
 template <bool counting>
 double common_parent(const heed::context& parent, std::size_t threads, std::size_t n) {
   return bench::parallel(threads, n, [&](bench::worker& w) {
@@ -90,8 +90,8 @@ void cancel_tree(bench::suite& s) {
   }
 }
 
-// Other contexts that leave holes in memory, in random order: what is made next fills those, at random places,
-// whichever allocator is used. Every second one stays, so that the holes do not grow together.
+// Other contexts that leave holes in memory, in random order: what is made next fills those, at random
+// places, whichever allocator is used. Every second one stays, so that the holes do not grow together.
 class holes {
  public:
   explicit holes(std::size_t count) {

@@ -6,9 +6,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// From the call of cancel() until all waiters run, and what cancel() itself took. The waiters have had time to fall
-// asleep, and so has the core that they wake on. None ends before all have woken, and before cancel() has returned: to end a thread takes the kernel
-// longer than to wake one, and those that wait for a core would wait for that. (Go keeps its threads.)
+// From the call of cancel() until all waiters run, and what cancel() itself took. The waiters have had time
+// to fall asleep, and so has the core that they wake on. None ends before all have woken, and before cancel()
+// has returned: to end a thread takes the kernel longer than to wake one, and those that wait for a core
+// would wait for that. (Go keeps its threads.)
 void wake(bench::suite& s, std::size_t waiters) {
   const std::string name = bench::named("WakeUp", "waiters", waiters);
   if (!s.wants(name)) return;

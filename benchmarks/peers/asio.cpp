@@ -1,5 +1,5 @@
-// Boost.Asio on the workloads that it can do: steady_timer as the deadline, cancellation_signal as the way to be told.
-// A signal and its slot belong to one thread.
+// Boost.Asio on the workloads that it can do: steady_timer as the deadline, cancellation_signal as the way to
+// be told. A signal and its slot belong to one thread.
 #include "../harness.hpp"
 
 #include <boost/asio/cancellation_signal.hpp>
@@ -53,7 +53,8 @@ void signals(bench::suite& s) {
   });
 }
 
-// Ten timers started, then canceled, while others wait; two threads share one io_context, and run the handlers, too.
+// Ten timers started, then canceled, while others wait; two threads share one io_context, and run the
+// handlers, too.
 void with_timeout(bench::suite& s, std::size_t waiting) {
   const std::string name = bench::named("WithTimeout", "concurrency", waiting);
   if (!s.wants(name)) return;

@@ -1,5 +1,5 @@
-// std::stop_token on the workloads that it can do. A stop_source has no parent: a child is a source of its own, and a
-// stop_callback that forwards. There are no values and no deadlines.
+// std::stop_token on the workloads that it can do. A stop_source has no parent: a child is a source of its
+// own, and a stop_callback that forwards. There are no values and no deadlines.
 #include "../harness.hpp"
 
 #include <memory>

@@ -1,4 +1,5 @@
-// The atomics that all of heed is made of, in one place: what explores heed's own interleavings puts others here.
+// The atomics that all of heed is made of, in one place: what explores heed's own interleavings puts others
+// here.
 #pragma once
 
 #include <heed/export.hpp>

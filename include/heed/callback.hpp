@@ -42,7 +42,8 @@ class HEED_API callback_base {
 
  private:
   friend class tree;
-  // The same as enlist() and unlist(), whatever there is to see to. `locked`: the lock of the context's own shard is held.
+  // The same as enlist() and unlist(), whatever there is to see to. `locked`: the lock of the context's own
+  // shard is held.
   bool enlist_anywhere(const context& ctx, bool locked) noexcept;
   bool unlist_anywhere() noexcept;
   callback_base* next_ = nullptr;  // circular; null when on no list; guarded by the owner's lock
@@ -59,11 +60,11 @@ class HEED_API callback_base {
 /// Runs F when a context ends: `std::stop_callback` for contexts ([stopcallback]).
 ///
 /// F runs at most once, on the thread that cancels, inside cancel(), when the context and everything below it
-/// are done already; a deadline runs it on a thread of its scheduler. Where the context is done already it runs
-/// at once, inside the constructor. No lock is held: F may call anything, on any context, this one included.
-/// (While another thread is just ending the context, what is below may be a moment behind a callback that runs so.)
-/// The order among the callbacks of one context is unspecified. An exception from F terminates the program.
-/// No allocation; registering and unregistering take the context's own short lock.
+/// are done already; a deadline runs it on a thread of its scheduler. Where the context is done already it
+/// runs at once, inside the constructor. No lock is held: F may call anything, on any context, this one
+/// included. (While another thread is just ending the context, what is below may be a moment behind a
+/// callback that runs so.) The order among the callbacks of one context is unspecified. An exception from F
+/// terminates the program. No allocation; registering and unregistering take the context's own short lock.
 template <class F>
 class cancel_callback : private callback_base {
   static_assert(std::is_invocable_v<F&>, "heed::cancel_callback: F is called without arguments");
@@ -71,9 +72,9 @@ class cancel_callback : private callback_base {
  public:
   using callback_type = F;
 
-  /// Registers `f` (any `g` that makes an F). Throws only what F's constructor throws. While registered it keeps
-  /// what can end the context alive (its node, deadline and ancestors' nodes), but no value below the nearest
-  /// cancelable context: an F that reads values captures the context.
+  /// Registers `f` (any `g` that makes an F). Throws only what F's constructor throws. While registered it
+  /// keeps what can end the context alive (its node, deadline and ancestors' nodes), but no value below the
+  /// nearest cancelable context: an F that reads values captures the context.
   template <class G>
     requires std::constructible_from<F, G>
   explicit(false) cancel_callback(const context& ctx, G&& g)
@@ -99,7 +100,8 @@ class HEED_API pending_function : private callback_base, private work {
   void retain() noexcept;
   void release() noexcept;
   bool stop() noexcept;
-  // Registers it, or posts it when ctx is done. Takes over one count. Throws what scheduler::reserve() throws.
+  // Registers it, or posts it when ctx is done. Takes over one count. Throws what scheduler::reserve()
+  // throws.
   void start(const context& ctx, scheduler* on);
 
  protected:
@@ -146,10 +148,10 @@ class HEED_API stop_func {
   ~stop_func() {
     if (function_) function_->release();
   }
-  /// True: F will not run, and this is the call that decided so; F is destroyed before it returns. (Also true,
-  /// once, for an F that was abandoned: the thread that noticed destroys it.) False: F has been started, or was
-  /// stopped before. Never waits for F. Thread-safe; true at most once among all copies. As the stop function of
-  /// Go's AfterFunc.
+  /// True: F will not run, and this is the call that decided so; F is destroyed before it returns. (Also
+  /// true, once, for an F that was abandoned: the thread that noticed destroys it.) False: F has been
+  /// started, or was stopped before. Never waits for F. Thread-safe; true at most once among all copies. As
+  /// the stop function of Go's AfterFunc.
   bool operator()() const noexcept { return function_ && function_->stop(); }
 
  private:
@@ -199,9 +201,9 @@ class stored_function final : public pending_function {
 /// already, as soon as may be. Never inside cancel() and never inside this call; a function that blocks holds
 /// none of the others back. Several on one context are independent and in no order. Go's `context.AfterFunc`.
 ///
-/// F is kept, and runs, while something can still end the context: a handle, a cancel_func or canceler, an armed
-/// deadline, on it or on an ancestor. When nothing can any more, F is destroyed unrun. An F that captures the
-/// context itself keeps it alive until then. An exception from F terminates the program.
+/// F is kept, and runs, while something can still end the context: a handle, a cancel_func or canceler, an
+/// armed deadline, on it or on an ancestor. When nothing can any more, F is destroyed unrun. An F that
+/// captures the context itself keeps it alive until then. An exception from F terminates the program.
 ///
 /// One allocation; secures what firing needs: throws `std::bad_alloc`, or `std::system_error` where no thread
 /// can be had, and then nothing is registered. Should a thread not be had later, functions queue.

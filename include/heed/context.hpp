@@ -25,8 +25,8 @@ class stop_token;
 class tree;  // the library's side of these classes: src/tree.hpp
 struct cancel_node;
 
-// What err() reads: the one word that decides whether a context is done. Its bits are told in src/word.hpp; the lowest byte has
-// these three, and nothing else.
+// What err() reads: the one word that decides whether a context is done. Its bits are told in src/word.hpp;
+// the lowest byte has these three, and nothing else.
 struct scope {
   static constexpr std::uint64_t verdict = 0b0011;  // 0 live, else the errc
   static constexpr std::uint64_t closing = 0b0100;  // done, but its done_fd() is not readable yet
@@ -66,10 +66,10 @@ class HEED_API context {
     if (node_) release(node_);
   }
 
-  /// `{}` while live; then errc::canceled or errc::deadline_exceeded, for good. One atomic load (acquire): all
-  /// that happened before the cancel() is visible once this is non-zero. Non-zero exactly when done is visible
-  /// in every other form (waiters, done_fd(), callbacks). Lock-free, async-signal-safe. The promise of Go's
-  /// `Context.Err`, and of its Done channel, which can lag behind Err there.
+  /// `{}` while live; then errc::canceled or errc::deadline_exceeded, for good. One atomic load (acquire):
+  /// all that happened before the cancel() is visible once this is non-zero. Non-zero exactly when done is
+  /// visible in every other form (waiters, done_fd(), callbacks). Lock-free, async-signal-safe. The promise
+  /// of Go's `Context.Err`, and of its Done channel, which can lag behind Err there.
   std::error_code err() const noexcept {
     const std::uint64_t b = ask();
     if (b == 0) return {};
@@ -79,17 +79,17 @@ class HEED_API context {
   }
   /// `bool(err())`, for loops: `while (!ctx.done()) ...`. The same load, the same promises.
   bool done() const noexcept { return ask() != 0; }
-  /// Why it ended: null until done; then the cause given to the first cancel() or to the deadline that ended it
-  /// or an ancestor, or err() as an error where none was given. Never changes afterwards. Thread-safe; one
+  /// Why it ended: null until done; then the cause given to the first cancel() or to the deadline that ended
+  /// it or an ancestor, or err() as an error where none was given. Never changes afterwards. Thread-safe; one
   /// atomic increment at most. Go's `context.Cause`.
   error cause() const noexcept;
   /// The earliest deadline of its own and its ancestors', up to the nearest without_cancel(). Never changes.
   /// O(1) where there is none; else up to the nearest ancestor that has one.
   std::optional<time_point> deadline() const noexcept;
   /// The value of the nearest context at or above this one that was made with this very key; nullptr if none.
-  /// Lives as long as this context. Thread-safe; as the value itself is shared, T should be immutable or do its
-  /// own locking. Contexts without values cost nothing, and values hardly more: most misses are told by one word,
-  /// wherever one asks, and a hit passes values by eights.
+  /// Lives as long as this context. Thread-safe; as the value itself is shared, T should be immutable or do
+  /// its own locking. Contexts without values cost nothing, and values hardly more: most misses are told by
+  /// one word, wherever one asks, and a hit passes values by eights.
   template <class T>
   const T* value(const key<T>& k) const noexcept {
     const node_head* head = node_;
@@ -106,8 +106,8 @@ class HEED_API context {
   /// False: err() can never change; true for everything that can be canceled, also once it is. Go says
   /// the same by a nil Done channel.
   bool cancel_possible() const noexcept { return scope_ != &never_ending; }
-  /// The line whose cancel() or deadline ended it; `{}` while live. For a deadline the line that set it; for a
-  /// cancel_func that left its scope, the line that made it. The same for every descendant that it ended.
+  /// The line whose cancel() or deadline ended it; `{}` while live. For a deadline the line that set it; for
+  /// a cancel_func that left its scope, the line that made it. The same for every descendant that it ended.
   std::optional<std::source_location> canceled_at() const noexcept;
 
   /// Blocks this thread until done; forever where cancel is not possible. No spinning: one futex.
@@ -129,14 +129,14 @@ class HEED_API context {
   }
   /// A file descriptor that is readable once the context is done, level-triggered, for poll, select, epoll.
   /// Owned by the context: never read, write or close it. Made on first use (the same each time), closed with
-  /// the context. Where cancel is not possible: valid, never readable, one for the whole process.
-  /// Throws `std::system_error` when no descriptor can be had; a later call may succeed. In a forked child call
-  /// it anew before use: see docs/guide.md.
+  /// the context. Where cancel is not possible: valid, never readable, one for the whole process. Throws
+  /// `std::system_error` when no descriptor can be had; a later call may succeed. In a forked child call it
+  /// anew before use: see docs/guide.md.
   int done_fd() const;
 
   /// The way down to it: "background.with_cancel.with_deadline(...).with_value(user, ann)". Text, and types
-  /// that convert to it, arithmetic types, and types with a `to_string` are printed; of others the type's name.
-  /// Calls the value's conversion: foreign code.
+  /// that convert to it, arithmetic types, and types with a `to_string` are printed; of others the type's
+  /// name. Calls the value's conversion: foreign code.
   std::string to_string() const;
 
   /// The present by the clock of this context's scheduler.
@@ -152,17 +152,17 @@ class HEED_API context {
   friend class derived;
   // Takes over one count on the handle.
   context(node_head* n, const scope* s) noexcept : node_(n), scope_(s) {}
-  // 0: live; else the verdict, and perhaps `closing`. The rare case is asked for first: then a live and a canceled context cost
-  // the same, and who only counts or stores the answer has one branch, which is never taken. A byte, since compilers compare
-  // that as it is, where two bits of a word are first cut out.
+  // 0: live; else the verdict, and perhaps `closing`. The rare case is asked for first: then a live and a
+  // canceled context cost the same, and who only counts or stores the answer has one branch, which is never
+  // taken. A byte, since compilers compare that as it is, where two bits of a word are first cut out.
   std::uint64_t ask() const noexcept {
     const auto b = static_cast<std::uint8_t>(scope_->word.load(std::memory_order_acquire));
     if (b > scope::verdict) [[unlikely]]
       scope_->close();
     return b;
   }
-  // Keeps a compiler from moving both words by one load of 16 bytes: right after two stores of 8, as with_*() just made
-  // them, that would wait until these have reached the cache.
+  // Keeps a compiler from moving both words by one load of 16 bytes: right after two stores of 8, as with_*()
+  // just made them, that would wait until these have reached the cache.
   static node_head* apart(node_head* n) noexcept {
     asm("" : "+r"(n));
     return n;
@@ -189,8 +189,8 @@ HEED_API context todo() noexcept;
 HEED_API context background(scheduler& s, std::source_location where = std::source_location::current());
 
 /// Cancels a context, from anywhere: a copyable function object, made by cancel_func::share(). Fits
-/// `std::function<void()>`. Its scope ends nothing and keeps nothing from ending; it keeps the context's memory,
-/// as a context handle does. A default or moved-from one does nothing.
+/// `std::function<void()>`. Its scope ends nothing and keeps nothing from ending; it keeps the context's
+/// memory, as a context handle does. A default or moved-from one does nothing.
 class HEED_API canceler {
  public:
   canceler() noexcept = default;
@@ -227,10 +227,10 @@ class [[nodiscard]] HEED_API cancel_func {
   }
 
   /// Ends the context and everything below it, now: when it returns, the context is done, and if this call
-  /// decided, so is every descendant that is not below a without_cancel(), and the cancel_callbacks have run, on
-  /// this thread. True: this call decided; its cause (null: errc::canceled) and place stand for good. False: it
-  /// had been decided before, or there is nothing to cancel.
-  /// Thread-safe; never allocates, never fails; not for signal handlers (see docs/guide.md for the way there).
+  /// decided, so is every descendant that is not below a without_cancel(), and the cancel_callbacks have run,
+  /// on this thread. True: this call decided; its cause (null: errc::canceled) and place stand for good.
+  /// False: it had been decided before, or there is nothing to cancel. Thread-safe; never allocates, never
+  /// fails; not for signal handlers (see docs/guide.md for the way there).
   [[gnu::always_inline]] bool operator()(
       error cause = {}, std::source_location where = std::source_location::current()) const noexcept {
     if (!scope_) return false;
@@ -254,9 +254,9 @@ class [[nodiscard]] HEED_API cancel_func {
 
 /// A context and what cancels it: `auto [ctx, cancel] = heed::with_cancel(parent);`
 ///
-/// Leaving scope, it does what its parts would do one after the other: `cancel` cancels, then `ctx` is dropped. Where it has both
-/// parts of one context, on which nothing hangs, that is one step. As any object, for one thread at a time; its parts
-/// say for themselves what threads may do with them.
+/// Leaving scope, it does what its parts would do one after the other: `cancel` cancels, then `ctx` is
+/// dropped. Where it has both parts of one context, on which nothing hangs, that is one step. As any object,
+/// for one thread at a time; its parts say for themselves what threads may do with them.
 struct [[nodiscard]] HEED_API cancelable {
   context ctx;
   cancel_func cancel;
@@ -321,8 +321,8 @@ class HEED_API derived {
   }
 
  private:
-  // Made in the library, and handed over in a register. `cause`: null, or what is moved from. The first three go the quick way
-  // where they can.
+  // Made in the library, and handed over in a register. `cause`: null, or what is moved from. The first three
+  // go the quick way where they can.
   [[gnu::returns_nonnull]] static scope* make(const context& parent, std::source_location where);
   [[gnu::returns_nonnull]] static scope* make_until(const context& parent, time_point when, error* cause,
                                                     std::source_location where);
@@ -355,24 +355,25 @@ class HEED_API derived {
 };
 
 /// A child that ends when its cancel is called or when its parent ends, whichever is first. Born done below a
-/// done parent. One allocation, and one more for every 14 children of a parent, mostly served by heed's pool: throws
-/// `std::bad_alloc`, and then nothing has changed. Thread-safe. Go's `WithCancel` and `WithCancelCause`.
+/// done parent. One allocation, and one more for every 14 children of a parent, mostly served by heed's pool:
+/// throws `std::bad_alloc`, and then nothing has changed. Thread-safe. Go's `WithCancel` and
+/// `WithCancelCause`.
 inline cancelable with_cancel(const context& parent,
                               std::source_location where = std::source_location::current()) {
   return derived::child(parent, where);
 }
 
 /// A child that also ends at `when`, with errc::deadline_exceeded and `cause` (null: the errc itself), never
-/// before. One in the past is done at once. Where the parent's deadline is earlier, it is a with_cancel(). Also
-/// starts the scheduler's timer thread when it is the first: throws `std::system_error` when that cannot be had,
-/// or `std::bad_alloc`, and then nothing has changed. `time_point::max()` never fires. Go's `WithDeadline` and
-/// `WithDeadlineCause`.
+/// before. One in the past is done at once. Where the parent's deadline is earlier, it is a with_cancel().
+/// Also starts the scheduler's timer thread when it is the first: throws `std::system_error` when that cannot
+/// be had, or `std::bad_alloc`, and then nothing has changed. `time_point::max()` never fires. Go's
+/// `WithDeadline` and `WithDeadlineCause`.
 inline cancelable with_deadline(const context& parent, time_point when, error cause = {},
                                 std::source_location where = std::source_location::current()) {
   return derived::until(parent, when, std::move(cause), where);
 }
-/// As above, for a steady_clock point in other units or a system_clock point. The latter is converted once, now:
-/// a later step of the wall clock does not move it.
+/// As above, for a steady_clock point in other units or a system_clock point. The latter is converted once,
+/// now: a later step of the wall clock does not move it.
 template <class Clock, class Duration>
 cancelable with_deadline(const context& parent, const std::chrono::time_point<Clock, Duration>& when,
                          error cause = {}, std::source_location where = std::source_location::current()) {
@@ -393,20 +394,21 @@ cancelable with_timeout(const context& parent, const std::chrono::duration<Rep, 
 HEED_API context without_cancel(const context& parent,
                                 std::source_location where = std::source_location::current());
 
-/// A child of two parents: it ends when its cancel is called or when either parent ends, whichever is first, with
-/// that one's verdict, cause and place; born done where one of them is done (where both are, it takes after `a`).
-/// Its deadline is the earlier of theirs; values are looked up in `a`, then in `b`; what runs for it runs on the
-/// scheduler of `a`. Leaves no trace in either parent once it is gone; needs no thread. Thread-safe; parents may be
-/// merges themselves, or the same.
+/// A child of two parents: it ends when its cancel is called or when either parent ends, whichever is first,
+/// with that one's verdict, cause and place; born done where one of them is done (where both are, it takes
+/// after `a`). Its deadline is the earlier of theirs; values are looked up in `a`, then in `b`; what runs for
+/// it runs on the scheduler of `a`. Leaves no trace in either parent once it is gone; needs no thread.
+/// Thread-safe; parents may be merges themselves, or the same.
 ///
-/// Where the two have different schedulers, the deadlines are compared as numbers, and each fires by its own clock;
-/// and a cancel(), dump() or deadline under way on one side may hold what is on the other for a moment: both
-/// schedulers must outlive it.
+/// Where the two have different schedulers, the deadlines are compared as numbers, and each fires by its own
+/// clock; and a cancel(), dump() or deadline under way on one side may hold what is on the other for a
+/// moment: both schedulers must outlive it.
 ///
 /// At most four small allocations (two of them where the parents have children): throws `std::bad_alloc`, or
-/// `std::system_error` when the first merge of the process cannot register with fork(); then nothing has changed. Costs a step per context above that has had no merge
-/// below it, and n log n for n values where both parents have some. While a context with a merge below is being
-/// ended (without the callbacks), others of the kind wait: one lock of the process. Asked for in golang/go#36503.
+/// `std::system_error` when the first merge of the process cannot register with fork(); then nothing has
+/// changed. Costs a step per context above that has had no merge below it, and n log n for n values where
+/// both parents have some. While a context with a merge below is being ended (without the callbacks), others
+/// of the kind wait: one lock of the process. Asked for in golang/go#36503.
 HEED_API cancelable merge(const context& a, const context& b,
                           std::source_location where = std::source_location::current());
 
@@ -424,9 +426,9 @@ class HEED_API value_slot {
   node_head* node_;
 };
 
-/// A child that carries a value: `value(k)` finds it there and below, until a nearer context with the same key
-/// hides it. The value is anything that makes a T; it is kept in place, in the context's one allocation, and
-/// destroyed exactly once, when the last context that needs it goes. Costs nothing to err(). Throws
+/// A child that carries a value: `value(k)` finds it there and below, until a nearer context with the same
+/// key hides it. The value is anything that makes a T; it is kept in place, in the context's one allocation,
+/// and destroyed exactly once, when the last context that needs it goes. Costs nothing to err(). Throws
 /// `std::bad_alloc` or what T's constructor throws; then nothing has changed. Go's `WithValue`.
 template <class T, class V = T>
   requires std::constructible_from<T, V> && (!std::same_as<std::remove_cvref_t<V>, std::in_place_t>)
@@ -445,10 +447,10 @@ context with_value(const context& parent, const key<T>& k, V&& value,
     return std::move(slot).commit(where);
   }
 }
-/// As above, of a parent that is moved from: `ctx = with_value(std::move(ctx), k, v)`. Where that was its last handle, the child
-/// keeps the parent by what the handle kept it by, so that for values of 32 bytes at most that are no more than their bytes nothing
-/// is counted. Afterwards `parent` is background(); where this throws, it is as it was. Meanwhile no other thread may use that
-/// handle; other handles they may.
+/// As above, of a parent that is moved from: `ctx = with_value(std::move(ctx), k, v)`. Where that was its
+/// last handle, the child keeps the parent by what the handle kept it by, so that for values of 32 bytes at
+/// most that are no more than their bytes nothing is counted. Afterwards `parent` is background(); where this
+/// throws, it is as it was. Meanwhile no other thread may use that handle; other handles they may.
 template <class T, class V = T>
   requires std::constructible_from<T, V> && (!std::same_as<std::remove_cvref_t<V>, std::in_place_t>)
 context with_value(context&& parent, const key<T>& k, V&& value,

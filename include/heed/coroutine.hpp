@@ -45,22 +45,22 @@ class done_awaiter {
   done_awaiter(const done_awaiter&) = delete;
   done_awaiter& operator=(const done_awaiter&) = delete;
   ~done_awaiter() {
-    // acq_rel: a function that comes now finds it gone; one that came before had us resumed, so that what it did
-    // is known anyway.
+    // acq_rel: a function that comes now finds it gone; one that came before had us resumed, so that what it
+    // did is known anyway.
     if (state_ && state_->word.exchange(gone, std::memory_order_acq_rel) != fired) stop_();
   }
 
   bool await_ready() const noexcept { return ctx_.done(); }
-  // noinline: once it has registered, the frame may be resumed and destroyed by another thread while this one is
-  // still in here, so none of its variables may live in the frame.
+  // noinline: once it has registered, the frame may be resumed and destroyed by another thread while this one
+  // is still in here, so none of its variables may live in the frame.
   [[gnu::noinline]] bool await_suspend(std::coroutine_handle<> waiting_one) {
     const auto state = std::make_shared<shared>(waiting_one);
     auto f = [state] { state->fire(); };
     stop_ = on_ ? after_func(ctx_, std::move(f), *on_) : after_func(ctx_, std::move(f));
     state_ = state;
     std::uint32_t expected = registering;
-    // release: the frame, to the one who resumes it. From here on `this` may be gone. False: it has fired already,
-    // on another thread; acquire: await_resume() sees the context done.
+    // release: the frame, to the one who resumes it. From here on `this` may be gone. False: it has fired
+    // already, on another thread; acquire: await_resume() sees the context done.
     return state->word.compare_exchange_strong(expected, waiting, std::memory_order_acq_rel);
   }
   std::error_code await_resume() const noexcept { return ctx_.err(); }
@@ -71,7 +71,8 @@ class done_awaiter {
   struct shared {
     explicit shared(std::coroutine_handle<> h) noexcept : waiting_one(h) {}
     void fire() {
-      // acquire: the frame, as the one who suspended it left it. release: to one who does not suspend after all.
+      // acquire: the frame, as the one who suspended it left it. release: to one who does not suspend after
+      // all.
       if (word.exchange(fired, std::memory_order_acq_rel) == waiting) waiting_one.resume();
     }
     sync::atomic<std::uint32_t> word{registering};
@@ -87,23 +88,24 @@ inline done_awaiter done_awaitable::operator co_await() const noexcept {
   return done_awaiter(*this);
 }
 
-/// `co_await heed::done(ctx)` suspends the coroutine until the context ends, and gives its err(). Where it has
-/// ended already nothing is suspended.
+/// `co_await heed::done(ctx)` suspends the coroutine until the context ends, and gives its err(). Where it
+/// has ended already nothing is suspended.
 ///
-/// Resumes on a thread of the context's scheduler, never inside cancel(): it is an after_func() that resumes. (When
-/// the context ends while the coroutine is just about to suspend, it goes on at once, where it is.) Inside Asio's
-/// `awaitable` it resumes on the coroutine's own executor: see heed/event_loop.hpp. Where the context can never
-/// end, it waits until it is destroyed.
+/// Resumes on a thread of the context's scheduler, never inside cancel(): it is an after_func() that resumes.
+/// (When the context ends while the coroutine is just about to suspend, it goes on at once, where it is.)
+/// Inside Asio's `awaitable` it resumes on the coroutine's own executor: see heed/event_loop.hpp. Where the
+/// context can never end, it waits until it is destroyed.
 ///
-/// A coroutine that waits may be destroyed, and is then never resumed, though the context ends later, or is ending
-/// at that moment on another thread. As for every coroutine, it must not be destroyed while it is being resumed:
-/// where the scheduler has threads of its own, who destroys has to know that it has not got that far, for
-/// instance because stopping and resuming are decided under one lock, or because the context cannot end yet. With a
-/// manual_scheduler, or an event loop of one thread, whatever that very thread destroys is safe.
+/// A coroutine that waits may be destroyed, and is then never resumed, though the context ends later, or is
+/// ending at that moment on another thread. As for every coroutine, it must not be destroyed while it is
+/// being resumed: where the scheduler has threads of its own, who destroys has to know that it has not got
+/// that far, for instance because stopping and resuming are decided under one lock, or because the context
+/// cannot end yet. With a manual_scheduler, or an event loop of one thread, whatever that very thread
+/// destroys is safe.
 ///
-/// Thread-safe as after_func(), whose errors `co_await` throws (inside Asio: gives as a code): `std::bad_alloc`, `std::system_error`; nothing is
-/// registered then. Two allocations where it suspends. An exception that leaves the resumed coroutine by its promise
-/// terminates the program. As Go's `<-ctx.Done()`.
+/// Thread-safe as after_func(), whose errors `co_await` throws (inside Asio: gives as a code):
+/// `std::bad_alloc`, `std::system_error`; nothing is registered then. Two allocations where it suspends. An
+/// exception that leaves the resumed coroutine by its promise terminates the program. As Go's `<-ctx.Done()`.
 [[nodiscard]] inline done_awaitable done(const context& ctx) noexcept {
   return {ctx, nullptr};
 }
@@ -114,8 +116,8 @@ inline done_awaiter done_awaitable::operator co_await() const noexcept {
 
 }  // namespace heed::inline v0
 
-// Inside boost::asio::awaitable it is an asynchronous operation of Asio's, too. Only these two traits need to know
-// it; declared here as Asio declares them, so that either header may come first.
+// Inside boost::asio::awaitable it is an asynchronous operation of Asio's, too. Only these two traits need to
+// know it; declared here as Asio declares them, so that either header may come first.
 namespace boost::asio {
 template <typename T, typename... Args>
 struct is_async_operation;

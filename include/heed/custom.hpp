@@ -11,9 +11,9 @@
 
 namespace heed::inline v0 {
 
-/// Derive from it to bring a foreign kind of context into the tree: an RPC's server context, a browser request,
-/// a job of a batch system. Make it with with_custom(). It takes part as child (its parent's end ends it) and as
-/// parent (children end with it, without a watcher thread) and costs other contexts nothing.
+/// Derive from it to bring a foreign kind of context into the tree: an RPC's server context, a browser
+/// request, a job of a batch system. Make it with with_custom(). It takes part as child (its parent's end
+/// ends it) and as parent (children end with it, without a watcher thread) and costs other contexts nothing.
 ///
 /// Cancellation is pushed in, never polled out: your object subscribes to its source, and the source's
 /// notification calls end(). err() stays one load. (Go's hook `AfterFunc(func()) func() bool` serves the same
@@ -21,8 +21,8 @@ namespace heed::inline v0 {
 ///
 ///     class rpc_context : public heed::custom_context {
 ///      public:
-///       rpc_context(anchor a, rpc::call& call) : custom_context(a), sub_(call.on_abort([this] { end(); })) {}
-///       const void* find(const heed::key_base& k) const noexcept override {
+///       rpc_context(anchor a, rpc::call& call) : custom_context(a), sub_(call.on_abort([this] { end(); }))
+///       {} const void* find(const heed::key_base& k) const noexcept override {
 ///         return &k == &peer_key ? &peer_ : nullptr;
 ///       }
 ///      private:
@@ -50,8 +50,8 @@ class HEED_API custom_context {
   /// Your lookup: the address of the value for this key (the T of the `key<T>` whose address is `&k`), or
   /// nullptr to go on with the parent. Called by any thread, at any time, by value() of every context below.
   virtual const void* find(const key_base& k) const noexcept;
-  /// Your deadline: told to those who ask deadline(), here and below. Asked once, when the context is made. It
-  /// is your source that fires it: end(errc::deadline_exceeded).
+  /// Your deadline: told to those who ask deadline(), here and below. Asked once, when the context is made.
+  /// It is your source that fires it: end(errc::deadline_exceeded).
   virtual std::optional<time_point> deadline() const noexcept;
   /// Its name in to_string(). "custom" unless you say otherwise.
   virtual std::string name() const;
@@ -59,11 +59,10 @@ class HEED_API custom_context {
  protected:
   explicit custom_context(anchor a) noexcept : node_(a.node) {}
 
-  /// Ends this context, as a cancel() with this verdict, cause and place does; true: this call decided. May be
-  /// called from the first moment of the constructor until the end of the destructor, by any thread. Where the
-  /// context's last handle goes meanwhile, the destructor runs inside this call: a subscription must survive being
-  /// unsubscribed from inside its own notification.
-  /// Thread-safe, never allocates, never fails.
+  /// Ends this context, as a cancel() with this verdict, cause and place does; true: this call decided. May
+  /// be called from the first moment of the constructor until the end of the destructor, by any thread. Where
+  /// the context's last handle goes meanwhile, the destructor runs inside this call: a subscription must
+  /// survive being unsubscribed from inside its own notification. Thread-safe, never allocates, never fails.
   bool end(errc verdict = errc::canceled, error cause = {},
            std::source_location where = std::source_location::current()) noexcept;
 
@@ -71,7 +70,8 @@ class HEED_API custom_context {
   cancel_node* node_;
 };
 
-/// What with_custom() gives: the context, what cancels it, and your object, which lives as long as the context.
+/// What with_custom() gives: the context, what cancels it, and your object, which lives as long as the
+/// context.
 template <class C>
 struct [[nodiscard]] custom {
   context ctx;
@@ -105,9 +105,9 @@ struct located_parent {
   std::source_location where;
 };
 
-/// A child of `parent` of your own kind: a C made from its anchor and `args`, in the context's one allocation.
-/// Throws `std::bad_alloc` or what C's constructor throws; then nothing has changed. While C exists its source
-/// counts as something that can still end the context.
+/// A child of `parent` of your own kind: a C made from its anchor and `args`, in the context's one
+/// allocation. Throws `std::bad_alloc` or what C's constructor throws; then nothing has changed. While C
+/// exists its source counts as something that can still end the context.
 template <class C, class... Args>
   requires std::derived_from<C, custom_context> && std::constructible_from<C, custom_context::anchor, Args...>
 custom<C> with_custom(located_parent parent, Args&&... args) {

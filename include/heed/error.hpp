@@ -98,8 +98,8 @@ class HEED_API error {
   /// Where the library was built without exceptions it has no message.
   error(std::exception_ptr e);
   /// From an exception object, kept by value: `error(my_error{...})`. For an E derived from
-  /// `std::system_error`, code() is that error's code. Exactly `std::exception` is refused at compile time: it
-  /// would be a slice of what was meant.
+  /// `std::system_error`, code() is that error's code. Exactly `std::exception` is refused at compile time:
+  /// it would be a slice of what was meant.
   template <class E>
     requires std::derived_from<E, std::exception>
   error(E e);
@@ -124,8 +124,9 @@ class HEED_API error {
   /// found too where RTTI is on. Lives as long as any copy of this error.
   template <class T>
   const T* as() const noexcept;
-  /// Throws what it was made from: the E (a copy), the exception_ptr's exception, `std::system_error(code)`, or
-  /// `std::runtime_error(message)`. On null: `std::logic_error`. With exceptions off: aborts with the message.
+  /// Throws what it was made from: the E (a copy), the exception_ptr's exception, `std::system_error(code)`,
+  /// or `std::runtime_error(message)`. On null: `std::logic_error`. With exceptions off: aborts with the
+  /// message.
   [[noreturn]] void raise() const;
 
   /// Equal: the same object (copies of one error), or both hold the same error_code, or both are null. Two

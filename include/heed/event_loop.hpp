@@ -1,14 +1,15 @@
-// Waiting for a context in the coroutines of Asio, without including Asio: its names are found when a coroutine of
-// its kind awaits. Included by heed/coroutine.hpp; there is nothing to call here.
+// Waiting for a context in the coroutines of Asio, without including Asio: its names are found when a
+// coroutine of its kind awaits. Included by heed/coroutine.hpp; there is nothing to call here.
 //
-// Inside `boost::asio::awaitable` (Boost 1.81 or later) `co_await heed::done(ctx)` is an asynchronous operation like
-// Asio's own. When the context ends, the coroutine's handler is posted to its executor, by the context's scheduler
-// (or the one named). Where registering fails, it gives the failure's code (ENOMEM, say): the coroutine is
-// suspended by then. It takes part in Asio's per-operation cancellation, and so, inside an `awaitable` of its own, in
-// `||` and `&&`: then it gives std::errc::operation_canceled (which no context's err() is equal to as a code). When the execution_context is
-// destroyed, waiting coroutines are destroyed with it, as those that wait for a timer are, and no thread of heed's
-// touches it afterwards, though the context ends at that moment: its destructor waits for the few who are just
-// posting. A post for which there is no memory terminates the program, as an exception from an after_func does.
+// Inside `boost::asio::awaitable` (Boost 1.81 or later) `co_await heed::done(ctx)` is an asynchronous
+// operation like Asio's own. When the context ends, the coroutine's handler is posted to its executor, by the
+// context's scheduler (or the one named). Where registering fails, it gives the failure's code (ENOMEM, say):
+// the coroutine is suspended by then. It takes part in Asio's per-operation cancellation, and so, inside an
+// `awaitable` of its own, in `||` and `&&`: then it gives std::errc::operation_canceled (which no context's
+// err() is equal to as a code). When the execution_context is destroyed, waiting coroutines are destroyed
+// with it, as those that wait for a timer are, and no thread of heed's touches it afterwards, though the
+// context ends at that moment: its destructor waits for the few who are just posting. A post for which there
+// is no memory terminates the program, as an exception from an after_func does.
 #pragma once
 
 #include <heed/callback.hpp>
@@ -47,8 +48,8 @@ class HEED_API loop_wait : public std::enable_shared_from_this<loop_wait> {
   loop_wait() noexcept = default;
 };
 
-/// The waits in one event loop, owned by it and by each of them: decides who gets a wait, a context's end, its
-/// cancellation by the loop, or the loop's own end. No lock is held while it calls. Not for direct use.
+/// The waits in one event loop, owned by it and by each of them: decides who gets a wait, a context's end,
+/// its cancellation by the loop, or the loop's own end. No lock is held while it calls. Not for direct use.
 class HEED_API loop_waits {
  public:
   loop_waits();  // may throw std::bad_alloc
@@ -109,8 +110,8 @@ class handler_wait final : public loop_wait {
   std::optional<Handler> handler_;
 };
 
-/// Has the loop call the handler with the context's err() when that ends. Not for direct use. `ctx` is a copy: once
-/// registered, the coroutine may go on elsewhere, and its own be gone.
+/// Has the loop call the handler with the context's err() when that ends. Not for direct use. `ctx` is a
+/// copy: once registered, the coroutine may go on elsewhere, and its own be gone.
 template <class H>
 void await_on_loop(H&& handler, context ctx, scheduler* on) {
   using handler_type = std::remove_cvref_t<H>;

@@ -21,8 +21,8 @@ class key_base {
   constexpr const char* name() const noexcept { return name_; }
 
  protected:
-  // Hashed once, here. What the compiler makes has no address yet, so its name is hashed: lookups of one that is not there, where
-  // another one of that name is, take longer.
+  // Hashed once, here. What the compiler makes has no address yet, so its name is hashed: lookups of one that
+  // is not there, where another one of that name is, take longer.
   constexpr explicit key_base(const char* name) noexcept
       : name_(name ? name : ""), bits_(std::is_constant_evaluated() ? bits_of(name_) : bits_of(this)) {}
   ~key_base() = default;
@@ -55,8 +55,9 @@ class key_base {
 ///     inline constexpr heed::key<user> user_key{"user"};     // in a header: the same key in every file
 ///
 /// A key, and the string of its name, must outlive every context made with it: give keys static storage, as
-/// above. heed never reads a dead key to find or destroy a value, but to_string() prints its name. A temporary
-/// is refused at compile time. Different keys are best given different names: lookups are quicker then, no more.
+/// above. heed never reads a dead key to find or destroy a value, but to_string() prints its name. A
+/// temporary is refused at compile time. Different keys are best given different names: lookups are quicker
+/// then, no more.
 template <class T>
 class key : public key_base {
   static_assert(std::is_object_v<T> && !std::is_array_v<T> && std::is_same_v<T, std::remove_cv_t<T>>,
@@ -68,11 +69,11 @@ class key : public key_base {
   key(const key&) = delete;
 };
 
-// What value() sees of a node: enough to find the nearest value, and to tell most misses, without a call. What it
-// means, and that the offsets are right, is for src/values.hpp.
+// What value() sees of a node: enough to find the nearest value, and to tell most misses, without a call.
+// What it means, and that the offsets are right, is for src/values.hpp.
 struct node_head {
-  // The forms of `lookup`, in its lowest bits. With all but the first, the others are a filter: one that is set stands in no
-  // key at or above, so that a key that has it is not there.
+  // The forms of `lookup`, in its lowest bits. With all but the first, the others are a filter: one that is
+  // set stands in no key at or above, so that a key that has it is not there.
   static constexpr std::uint64_t form = 0b11;    // 0b00: the address of the nearest head that answers, or 0
   static constexpr std::uint64_t others = 0b01;  // this is not a value
   static constexpr std::uint64_t late = 0b10;    // this is a value, of those with a second filter
@@ -107,8 +108,8 @@ struct node_head {
   static constexpr std::size_t inside = sizeof(std::uint64_t) + sizeof(void*) + 3 * sizeof(std::uint32_t);
   static constexpr std::size_t key_at = inside + sizeof(std::uint32_t) + sizeof(void*);
 
-  // The bits that a key has in a filter; 0: nothing can be told. Of the object, whatever the compiler thinks to know of it: other
-  // files, compiled with another name for the key, are to see the same.
+  // The bits that a key has in a filter; 0: nothing can be told. Of the object, whatever the compiler thinks
+  // to know of it: other files, compiled with another name for the key, are to see the same.
   static std::uint64_t bits_of(const key_base& k) noexcept {
     const key_base* object = &k;
     asm("" : "+r"(object));

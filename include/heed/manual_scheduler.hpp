@@ -14,8 +14,8 @@ namespace heed::inline v0 {
 ///     time.advance(5s);   // ctx.err() == heed::errc::deadline_exceeded, here and now
 ///
 /// Thread-safety: every member may be called by any thread; one that wants a repeatable run uses one thread.
-/// Two threads in advance() at once take turns, deadline by deadline. Derive from it to see, or count, what is asked of a
-/// scheduler.
+/// Two threads in advance() at once take turns, deadline by deadline. Derive from it to see, or count, what
+/// is asked of a scheduler.
 class HEED_API manual_scheduler : public scheduler {
  public:
   /// Starts at `start`. May throw `std::bad_alloc`.
@@ -24,14 +24,14 @@ class HEED_API manual_scheduler : public scheduler {
   ~manual_scheduler() override;
 
   time_point now() const noexcept override;
-  /// Moves the clock by `d` (negative: not at all) and fires what is due, in the order of the deadlines and for
-  /// equal ones in the order of their making, on this thread, callbacks included; now() is each deadline in
-  /// turn. Also fires deadlines that the callbacks add, if they are due. Saturates.
+  /// Moves the clock by `d` (negative: not at all) and fires what is due, in the order of the deadlines and
+  /// for equal ones in the order of their making, on this thread, callbacks included; now() is each deadline
+  /// in turn. Also fires deadlines that the callbacks add, if they are due. Saturates.
   void advance(duration d);
   /// As advance(), to a point in time; one in the past fires what is overdue and moves nothing.
   void advance_to(time_point t);
-  /// Runs posted work (after_funcs), in the order of its posting, on this thread, until none is left, including
-  /// what that work posts; returns how many ran.
+  /// Runs posted work (after_funcs), in the order of its posting, on this thread, until none is left,
+  /// including what that work posts; returns how many ran.
   std::size_t run_pending();
 
   void arm(timer& t, time_point when) override;

@@ -17,9 +17,9 @@ struct links {
 
 /// Something to run once, on a thread of the scheduler's choice. Made by heed, handed to scheduler::post().
 ///
-/// From post() until run() or drop() is called the storage stays valid and its links are the scheduler's. From
-/// that call on, the scheduler must not touch it any more: it may be gone, or be posted again, before run()
-/// returns.
+/// From post() until run() or drop() is called the storage stays valid and its links are the scheduler's.
+/// From that call on, the scheduler must not touch it any more: it may be gone, or be posted again, before
+/// run() returns.
 class HEED_API work : public links {
  public:
   work(const work&) = delete;
@@ -44,8 +44,8 @@ class HEED_API work : public links {
 
 /// A deadline, waiting in a scheduler. Made by heed, handed to scheduler::arm().
 ///
-/// From arm() on, its links are the scheduler's: until disarm() returns, or expire() has said false, or run() is
-/// called, or turn() has said false. A timer is armed at most once in its life.
+/// From arm() on, its links are the scheduler's: until disarm() returns, or expire() has said false, or run()
+/// is called, or turn() has said false. A timer is armed at most once in its life.
 class HEED_API timer : public work {
  public:
   /// When it is due: what arm() is given.
@@ -53,14 +53,13 @@ class HEED_API timer : public work {
 
   /// To be called when the timer is due, and taken off the scheduler's books, while whatever excludes a
   /// concurrent disarm() of this timer is still held (usually the scheduler's mutex). Takes no lock, calls
-  /// nothing foreign.
-  /// True: call run() next, once that is released; until then the storage is secured. False: whoever owned the
-  /// timer is just giving it up; do not touch it again.
+  /// nothing foreign. True: call run() next, once that is released; until then the storage is secured. False:
+  /// whoever owned the timer is just giving it up; do not touch it again.
   [[nodiscard]] bool expire() noexcept { return function_(*this, step::claim); }
 
-  /// Optional, between expire() and run(), without a lock: ends the contexts and runs nothing foreign, so that a
-  /// thread that keeps time need not wait for callbacks. True: callbacks are left; call run() for them, on any
-  /// thread. False: that was all; the timer is gone.
+  /// Optional, between expire() and run(), without a lock: ends the contexts and runs nothing foreign, so
+  /// that a thread that keeps time need not wait for callbacks. True: callbacks are left; call run() for
+  /// them, on any thread. False: that was all; the timer is gone.
   bool turn() noexcept { return function_(*this, step::turn); }
 
  protected:
@@ -74,16 +73,16 @@ class HEED_API timer : public work {
 /// Time and threads for the contexts below a root: deadlines are armed here, after_funcs are posted here.
 ///
 /// Implement it to run heed on your own event loop, and derive from `background(your_scheduler)`. All members
-/// may be called by any thread at any time, also from inside a work's run(); none is called by heed with a lock
-/// held. It must outlive every context and after_func that uses it: its destructor aborts with a message where
-/// it does not.
+/// may be called by any thread at any time, also from inside a work's run(); none is called by heed with a
+/// lock held. It must outlive every context and after_func that uses it: its destructor aborts with a message
+/// where it does not.
 class HEED_API scheduler {
  public:
   scheduler() noexcept = default;
   scheduler(const scheduler&) = delete;
   scheduler& operator=(const scheduler&) = delete;
-  /// Aborts with a message when a context made by `background(*this)`, or an after_func or a group on it, is still
-  /// alive.
+  /// Aborts with a message when a context made by `background(*this)`, or an after_func or a group on it, is
+  /// still alive.
   virtual ~scheduler();
 
   /// The present. Never goes back.
@@ -93,11 +92,11 @@ class HEED_API scheduler {
   /// has kept nothing of the timer. Never called twice for one timer.
   virtual void arm(timer& t, time_point when) = 0;
   /// After it returns, the scheduler holds nothing of a timer for which expire() was not called before. Does
-  /// nothing for one that has expired, or is disarmed already; may be called from inside that timer's own run().
-  /// Must not wait for a timer's run().
+  /// nothing for one that has expired, or is disarmed already; may be called from inside that timer's own
+  /// run(). Must not wait for a timer's run().
   virtual void disarm(timer& t) noexcept = 0;
-  /// Has the work run soon: elsewhere. Neither run() nor drop() may be called inside this call. Never waits for other
-  /// work. What cannot be started now is queued, not lost.
+  /// Has the work run soon: elsewhere. Neither run() nor drop() may be called inside this call. Never waits
+  /// for other work. What cannot be started now is queued, not lost.
   virtual void post(work& w) noexcept = 0;
 
   /// Called before work is registered that will be posted later, so that the post cannot fail for want of a
@@ -111,9 +110,9 @@ class HEED_API scheduler {
   sync::atomic<std::size_t> users_{0};  // relaxed: only a count, for the destructor's check
 };
 
-/// heed's own: one timer thread and an elastic set of worker threads, each started at its first need. Lives for
-/// the whole process and is never destroyed. Its threads block all signals but those that a fault of their own
-/// raises (SIGSEGV and the like).
+/// heed's own: one timer thread and an elastic set of worker threads, each started at its first need. Lives
+/// for the whole process and is never destroyed. Its threads block all signals but those that a fault of
+/// their own raises (SIGSEGV and the like).
 HEED_API scheduler& default_scheduler() noexcept;
 
 }  // namespace heed::inline v0

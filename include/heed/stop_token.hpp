@@ -22,8 +22,8 @@ namespace heed::inline v0 {
 template <class F>
 class stop_callback;
 
-/// A context seen as a stop token: models `stoppable_token` ([stoptoken.concepts] of the C++26 draft, P2300), for
-/// senders and whatever else is written against that concept. Ending the context is requesting the stop.
+/// A context seen as a stop token: models `stoppable_token` ([stoptoken.concepts] of the C++26 draft, P2300),
+/// for senders and whatever else is written against that concept. Ending the context is requesting the stop.
 ///
 /// Holds its context. Copying costs what copying a context does and never throws; thread-safe as a context.
 class stop_token {
@@ -46,8 +46,8 @@ class stop_token {
 
   void swap(stop_token& other) noexcept { std::swap(ctx_, other.ctx_); }
   friend void swap(stop_token& a, stop_token& b) noexcept { a.swap(b); }
-  /// The same stop state ([stoptoken]): they stop together, by one word. So contexts that differ by values only
-  /// give equal tokens, and all tokens that never stop are equal.
+  /// The same stop state ([stoptoken]): they stop together, by one word. So contexts that differ by values
+  /// only give equal tokens, and all tokens that never stop are equal.
   bool operator==(const stop_token& other) const noexcept { return ctx_.scope_ == other.ctx_.scope_; }
 
  private:
@@ -55,9 +55,9 @@ class stop_token {
 };
 
 /// Runs F when the token's context ends: a cancel_callback with the interface of `std::stop_callback`
-/// ([stopcallback]), and its promises: at once, inside the constructor, where it has ended already; else on the
-/// thread that cancels; the destructor waits for a call on another thread. F is called as an rvalue. Throws only
-/// what F's constructor throws; an exception from F terminates the program.
+/// ([stopcallback]), and its promises: at once, inside the constructor, where it has ended already; else on
+/// the thread that cancels; the destructor waits for a call on another thread. F is called as an rvalue.
+/// Throws only what F's constructor throws; an exception from F terminates the program.
 template <class F>
 class stop_callback {
   static_assert(std::invocable<F> && std::destructible<F>,
@@ -89,16 +89,17 @@ stop_callback(stop_token, F) -> stop_callback<F>;
 
 #if defined(__cpp_lib_jthread)
 
-/// The way out: a std::stop_token that stops when a context ends, for std::condition_variable_any, std::jthread and
-/// whatever takes one. The stop is requested on the thread that cancels, inside cancel(), and so run the
-/// stop_callbacks of the token.
+/// The way out: a std::stop_token that stops when a context ends, for std::condition_variable_any,
+/// std::jthread and whatever takes one. The stop is requested on the thread that cancels, inside cancel(),
+/// and so run the stop_callbacks of the token.
 ///
 ///     heed::stop_bridge bridge(ctx);
 ///     condition.wait(lock, bridge.token(), [&] { return !queue.empty(); });   // false where ctx has ended
 ///
-/// Lives as long as the end of the context is to be passed on; tokens may outlive it, and then never stop any more
-/// (or have stopped). Its destructor waits while the stop is being requested on another thread: do not hold a lock
-/// there which a stop_callback of the token takes. Ending the bridge from inside such a callback is fine.
+/// Lives as long as the end of the context is to be passed on; tokens may outlive it, and then never stop any
+/// more (or have stopped). Its destructor waits while the stop is being requested on another thread: do not
+/// hold a lock there which a stop_callback of the token takes. Ending the bridge from inside such a callback
+/// is fine.
 class stop_bridge {
  public:
   /// Throws `std::bad_alloc`. Where the context can never end, `token().stop_possible()` is false.
@@ -144,13 +145,13 @@ class stop_token_context final : public custom_context {
 };
 
 /// The way in: a child that also ends when the token is stopped, with errc::canceled, inside request_stop();
-/// canceled_at() is then the line of this call. Born done where it has stopped already. Where it can never stop,
-/// a with_cancel(). The context's end says nothing to the token.
+/// canceled_at() is then the line of this call. Born done where it has stopped already. Where it can never
+/// stop, a with_cancel(). The context's end says nothing to the token.
 ///
-/// The token is let go with the last handle, wherever that goes, also inside request_stop(). While it can stop it
-/// counts as something that can still end the context (see after_func()). Dropping the last handle waits while
-/// request_stop() is telling this context on another thread.
-/// One allocation: throws `std::bad_alloc`, and then nothing has changed. Thread-safe.
+/// The token is let go with the last handle, wherever that goes, also inside request_stop(). While it can
+/// stop it counts as something that can still end the context (see after_func()). Dropping the last handle
+/// waits while request_stop() is telling this context on another thread. One allocation: throws
+/// `std::bad_alloc`, and then nothing has changed. Thread-safe.
 inline cancelable with_stop_token(const context& parent, std::stop_token token,
                                   std::source_location where = std::source_location::current()) {
   if (!token.stop_possible()) return with_cancel(parent, where);

@@ -57,9 +57,10 @@ constexpr time_point saturating_add(time_point t, duration d) noexcept {
   return time_point(duration(sum));
 }
 
-/// Any steady_clock or system_clock time point, expressed on `clock`, whose present `now()` tells. A wall-clock time
-/// is converted once, here: where the wall clock is set later, the deadline stays where it was. The wall clock is
-/// read first, so that what delays this thread in between makes the result late, never early.
+/// Any steady_clock or system_clock time point, expressed on `clock`, whose present `now()` tells. A
+/// wall-clock time is converted once, here: where the wall clock is set later, the deadline stays where it
+/// was. The wall clock is read first, so that what delays this thread in between makes the result late, never
+/// early.
 template <class Clock, class Duration, std::invocable Now>
   requires std::same_as<Clock, clock> || std::same_as<Clock, std::chrono::system_clock>
 time_point to_time_point(const std::chrono::time_point<Clock, Duration>& t, Now&& now) {

@@ -1,4 +1,5 @@
-// Allocations: how many each operation makes, and what happens when each of them fails in turn (case 19, I11).
+// Allocations: how many each operation makes, and what happens when each of them fails in turn (case 19,
+// I11).
 #include "allocations.hpp"
 
 #include <heed/group.hpp>
@@ -184,7 +185,8 @@ TEST(Allocs, CancelingNeverAllocates) {
   EXPECT_EQ(time.run_pending(), 1U);
 }
 
-// Each API call, with each of its allocations failing in turn: bad_alloc, nothing leaked, and the parent as before.
+// Each API call, with each of its allocations failing in turn: bad_alloc, nothing leaked, and the parent as
+// before.
 TEST(Allocs, EveryFailureLeavesEverythingAsItWas) {
   heed::manual_scheduler time;
   static_cast<void>(heed::todo());

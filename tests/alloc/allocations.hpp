@@ -1,5 +1,6 @@
-// The counting operator new of this executable (alloc_test.cpp): it counts, and fails when it is told to. What is
-// thread_local is of this thread only: the scheduler's threads and the test runner allocate as they like.
+// The counting operator new of this executable (alloc_test.cpp): it counts, and fails when it is told to.
+// What is thread_local is of this thread only: the scheduler's threads and the test runner allocate as they
+// like.
 #pragma once
 
 #include <atomic>

@@ -1,4 +1,5 @@
-// eventfd that fails, whichever call of it (case 31, invariant 11). A limit on descriptors is tests/process/limits.cpp.
+// eventfd that fails, whichever call of it (case 31, invariant 11). A limit on descriptors is
+// tests/process/limits.cpp.
 #include <heed/heed.hpp>
 
 #include <gtest/gtest.h>
@@ -104,7 +105,8 @@ bool refused(const heed::context& ctx, int why) {
   std::exit(0);
 }
 
-// A child process asks for a descriptor of its own in the place of what it shares; that fails, and changes nothing.
+// A child process asks for a descriptor of its own in the place of what it shares; that fails, and changes
+// nothing.
 [[noreturn]] void check_child() {
   auto c = heed::with_cancel(heed::background());
   const int fd = c.ctx.done_fd();

@@ -1,5 +1,6 @@
-// Every call of the API, with each of its allocations failing in turn: alone, and with all that follow it (case 19,
-// I11). A sweep finds the number of points itself, and prints it: it goes on until a call meets no failure.
+// Every call of the API, with each of its allocations failing in turn: alone, and with all that follow it
+// (case 19, I11). A sweep finds the number of points itself, and prints it: it goes on until a call meets no
+// failure.
 #include "allocations.hpp"
 
 #include "../support.hpp"
@@ -125,7 +126,8 @@ struct tree {
 
 constexpr int any_number = -1;  // it depends on the standard library
 
-/// Sweeps one call, which takes back whatever it has made. `expected`: how many allocations there are to fail.
+/// Sweeps one call, which takes back whatever it has made. `expected`: how many allocations there are to
+/// fail.
 template <class Call>
 void sweep(const char* name, tree& t, int expected, Call call) {
   SCOPED_TRACE(name);
@@ -415,8 +417,8 @@ TEST(FaultSweep, CancelingAllocatesNothing) {
   EXPECT_EQ(ran, count);
 }
 
-// Threads that meet on one parent split its list into shards; where that, or a place in one, cannot be had, nothing
-// is lost and nothing left.
+// Threads that meet on one parent split its list into shards; where that, or a place in one, cannot be had,
+// nothing is lost and nothing left.
 TEST(FaultSweep, SharedParentWhileAllocationsFail) {
   const std::uint64_t seed = heed_test::seed();
   tree t(20);

@@ -196,7 +196,8 @@ TEST(ThreadFailureDeathTest, TheFirstThreadFailsAndNothingChanges) {
   EXPECT_EXIT(check_first_thread(), testing::ExitedWithCode(0), "");
 }
 
-// The one thread there is blocks, and no other can be had: functions and callbacks of deadlines are late, not lost.
+// The one thread there is blocks, and no other can be had: functions and callbacks of deadlines are late, not
+// lost.
 TEST(ThreadFailure, FunctionsQueueUntilAThreadIsFree) {
   auto first = heed::with_cancel(heed::background());
   auto second = heed::with_cancel(heed::background());

@@ -1,4 +1,5 @@
-// co_await heed::done(ctx) in the coroutines of Boost.Asio. heed comes first here, and second in asio_first_test.cpp.
+// co_await heed::done(ctx) in the coroutines of Boost.Asio. heed comes first here, and second in
+// asio_first_test.cpp.
 #include <heed/coroutine.hpp>
 
 #include "../support.hpp"
@@ -274,8 +275,9 @@ TEST_F(Asio, ManyOnManyContextsAndThreads) {
   EXPECT_EQ(resumed, many);
 }
 
-// The loop goes while another thread ends the context, whose end a third one passes on: either the coroutine is
-// resumed before, or it is destroyed with the loop, and nobody touches the loop later (the sanitizers watch).
+// The loop goes while another thread ends the context, whose end a third one passes on: either the coroutine
+// is resumed before, or it is destroyed with the loop, and nobody touches the loop later (the sanitizers
+// watch).
 TEST_F(Asio, LoopEndsWhileTheContextEnds) {
   for (int round = 0; round < scaled(2000); ++round) {
     auto io = std::make_unique<asio::io_context>();

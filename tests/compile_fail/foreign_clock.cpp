@@ -1,4 +1,5 @@
-// A deadline is a point on steady_clock or system_clock; what another clock's points mean is its owner's to say.
+// A deadline is a point on steady_clock or system_clock; what another clock's points mean is its owner's to
+// say.
 #include <heed/heed.hpp>
 
 struct user_clock {

@@ -1,4 +1,5 @@
-// A result that tells whether the lock is held must be looked at; locks are not copied; no less than no units.
+// A result that tells whether the lock is held must be looked at; locks are not copied; no less than no
+// units.
 #include <heed/sync.hpp>
 
 #include <mutex>

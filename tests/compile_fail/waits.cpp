@@ -1,4 +1,5 @@
-// Waits that could only be wrong: the lock of another condition variable, what is no predicate, a foreign clock.
+// Waits that could only be wrong: the lock of another condition variable, what is no predicate, a foreign
+// clock.
 #include <heed/wait.hpp>
 
 #include <condition_variable>

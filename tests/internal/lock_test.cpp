@@ -33,7 +33,8 @@ unsigned waiting_for(const heed::futex_lock& lock) {
   return heed::futex::waiting_for(reinterpret_cast<const heed::sync::atomic<std::uint32_t>&>(lock)).load();
 }
 
-// Has the kernel refuse membarrier(2) to this thread from now on, as a sandbox may. False: it does not do that.
+// Has the kernel refuse membarrier(2) to this thread from now on, as a sandbox may. False: it does not do
+// that.
 bool refuse_barriers() {
   std::array<sock_filter, 4> rules{{
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
@@ -88,7 +89,8 @@ TEST(Lock, WakesOneAfterTheOther) {
   EXPECT_EQ(waiting_for(shared.lock), 0U);
 }
 
-// Who unlocks it for the last time does not touch it afterwards, whoever waits elsewhere. (Looked at by AddressSanitizer.)
+// Who unlocks it for the last time does not touch it afterwards, whoever waits elsewhere. (Looked at by
+// AddressSanitizer.)
 TEST(Lock, MayGoRightAfterItsLastUnlock) {
   for (int i = 0; i < 2'000; ++i) {
     auto shared = std::make_unique<counted>();

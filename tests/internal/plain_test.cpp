@@ -1,4 +1,5 @@
-// Values that are their bytes go back to the pool as blocks of the size that they were taken as, whatever their own size is.
+// Values that are their bytes go back to the pool as blocks of the size that they were taken as, whatever
+// their own size is.
 #include "pool.hpp"
 
 #include <heed/heed.hpp>

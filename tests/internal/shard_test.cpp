@@ -45,7 +45,8 @@ std::multiset<heed::cancel_node*> children_of(const heed::context& ctx) {
   return all;
 }
 
-// Has a second thread find the context's lock taken, and so split it. False: on one CPU nothing is ever split.
+// Has a second thread find the context's lock taken, and so split it. False: on one CPU nothing is ever
+// split.
 bool split(const heed::context& ctx) {
   heed::cancel_node& n = node_of(ctx);
   heed::lock_own(n);
@@ -117,8 +118,8 @@ TEST(Shard, ChildrenComeAndGo) {
   }
 }
 
-// L1: when the last handle has gone, whatever hangs there keeps the context, in whichever shard; and the last of it to go takes
-// it along.
+// L1: when the last handle has gone, whatever hangs there keeps the context, in whichever shard; and the last
+// of it to go takes it along.
 TEST(Shard, WhatHangsThereKeepsItWhenTheHandlesAreGone) {
   for (const bool shared : {false, true}) {
     if (shared && has_one_cpu()) continue;

@@ -1,4 +1,5 @@
-// The wheels of the CPUs and the thread that keeps time (T1 to T4): threads that arm, disarm and fire on different CPUs.
+// The wheels of the CPUs and the thread that keeps time (T1 to T4): threads that arm, disarm and fire on
+// different CPUs.
 #include "timekeeper.hpp"
 
 #include "../race/rounds.hpp"
@@ -77,7 +78,8 @@ bool eventually(const std::atomic<int>& is, int wanted) {
 
 }  // namespace
 
-// T1, T2: armed on one CPU and given up on another, at the moment when it is due. The memory is used again at once.
+// T1, T2: armed on one CPU and given up on another, at the moment when it is due. The memory is used again at
+// once.
 TEST(Timekeeper, GivenUpOnAnotherCpuWhenItIsDue) {
   struct room {
     alignas(probe) std::array<unsigned char, sizeof(probe)> bytes;
@@ -137,8 +139,8 @@ TEST(Timekeeper, TheTagSaysWhereItIs) {
   }
 }
 
-// T3, T4: each comes first of all just when the thread is going to sleep after the one before. One lost ring, and it
-// sleeps for an hour.
+// T3, T4: each comes first of all just when the thread is going to sleep after the one before. One lost ring,
+// and it sleeps for an hour.
 TEST(Timekeeper, FirstOfAllWhenTheThreadGoesToSleep) {
   std::minstd_rand random(static_cast<unsigned>(heed_test::seed()));
   std::array<std::deque<probe>, 2> far;

@@ -1,4 +1,5 @@
-// The wheel against the obvious: a sorted map. Case 22: boundaries of its slots, later ones never hide earlier ones.
+// The wheel against the obvious: a sorted map. Case 22: boundaries of its slots, later ones never hide
+// earlier ones.
 #include "timer_wheel.hpp"
 
 #include "../support.hpp"
@@ -200,7 +201,8 @@ TEST(TimerWheel, BeforeTheEpoch) {
   EXPECT_TRUE(b.sorted.empty());
 }
 
-// As the thread that keeps time does it: in any order, with few moves at a time; none early, none twice, none lost.
+// As the thread that keeps time does it: in any order, with few moves at a time; none early, none twice, none
+// lost.
 TEST(TimerWheel, PopAnyInSmallSteps) {
   const auto first = static_cast<unsigned>(heed_test::seed());
   for (unsigned round = 0; round < 60; ++round) {

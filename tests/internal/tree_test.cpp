@@ -67,7 +67,8 @@ TEST(Tree, ParentListsItsCancelableChildrenOnly) {
   EXPECT_EQ(children_of(parent), 0) << "a cancel takes all off";
 }
 
-// Invariant 3: a canceled child leaves at the latest with its last handle, though its own child keeps its memory.
+// Invariant 3: a canceled child leaves at the latest with its last handle, though its own child keeps its
+// memory.
 TEST(Tree, CanceledChildLeavesWithItsLastHandle) {
   auto [parent, cancel] = heed::with_cancel(heed::background());
   auto child = heed::with_cancel(parent);
@@ -78,8 +79,8 @@ TEST(Tree, CanceledChildLeavesWithItsLastHandle) {
   EXPECT_TRUE(grandchild.ctx.done());
 }
 
-// Invariant 9, L1, L2: a child's memory does not wait for its parent; a parent's waits for what hangs on it, without
-// counting that while it has handles.
+// Invariant 9, L1, L2: a child's memory does not wait for its parent; a parent's waits for what hangs on it,
+// without counting that while it has handles.
 TEST(Tree, MemoryGoesWithTheLastHandle) {
   auto parent = heed::with_cancel(heed::background());
   heed::cancel_node& p = node_of(parent.ctx);
@@ -115,7 +116,8 @@ TEST(Tree, HandlesOfAValueCountAsOneOnItsScope) {
   EXPECT_EQ(n.holds, 1U);
 }
 
-// Which entries are on whose list: a merge is a child of its first parent, a tether stands for it at the second.
+// Which entries are on whose list: a merge is a child of its first parent, a tether stands for it at the
+// second.
 TEST(Tree, MergeLeavesBothParents) {
   auto [a, cancel_a] = heed::with_cancel(heed::background());
   auto [b, cancel_b] = heed::with_cancel(heed::background());
@@ -140,7 +142,8 @@ TEST(Tree, MergeLeavesBothParents) {
   EXPECT_EQ(children_of(b), 0);
 }
 
-// M2: below a scope whose end is under way, and which was claimed without the merges' lock, merge() waits for it.
+// M2: below a scope whose end is under way, and which was claimed without the merges' lock, merge() waits for
+// it.
 TEST(Tree, MergeWaitsForAWalkThatIsUnderWay) {
   auto root = heed::with_cancel(heed::background());
   auto other = heed::with_cancel(heed::background());
@@ -244,7 +247,8 @@ TEST(Tree, FilterTellsMostMisses) {
   EXPECT_LT(passed, unknown / 4) << "a tenth is what two bits of 62 for each key give";
 }
 
-// I3: also one that nothing was ever hung on leaves its parent with its last handle, while something keeps its memory.
+// I3: also one that nothing was ever hung on leaves its parent with its last handle, while something keeps
+// its memory.
 TEST(Tree, CanceledChildThatIsOnlyKeptLeaves) {
   auto [parent, cancel] = heed::with_cancel(heed::background());
   heed::context kept;

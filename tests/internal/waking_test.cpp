@@ -1,4 +1,5 @@
-// Who is woken by whom: one by the end of a context, the others by those who wake; and those who wait for what is below.
+// Who is woken by whom: one by the end of a context, the others by those who wake; and those who wait for
+// what is below.
 #include "tree.hpp"
 #include "word.hpp"
 
@@ -32,7 +33,8 @@ bool eventually(F holds) {
 
 }  // namespace
 
-// More than cancel() wakes, and more than whom that one wakes; all asleep, every third of them for a time only.
+// More than cancel() wakes, and more than whom that one wakes; all asleep, every third of them for a time
+// only.
 TEST(Waking, AllWhoSleepAreToldOnAndOn) {
   const auto c = heed::with_cancel(heed::background());
   std::deque<sleeper> all;
@@ -46,8 +48,8 @@ TEST(Waking, AllWhoSleepAreToldOnAndOn) {
   ASSERT_TRUE(told);
 }
 
-// Another canceler has claimed the node and not published yet: who waits for what is below it sleeps for the verdict
-// first, is woken by it, and sleeps again until all below is done.
+// Another canceler has claimed the node and not published yet: who waits for what is below it sleeps for the
+// verdict first, is woken by it, and sleeps again until all below is done.
 TEST(Waking, WhoWaitsForWhatIsBelowWaitsForTheVerdictFirst) {
   const auto c = heed::with_cancel(heed::background());
   heed::cancel_node& n = node_of(c.ctx);

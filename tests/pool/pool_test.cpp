@@ -1,5 +1,5 @@
-// The pool, compiled into this program with its lists on under every sanitizer: ThreadSanitizer sees its locks here, though
-// libheed is built without it there.
+// The pool, compiled into this program with its lists on under every sanitizer: ThreadSanitizer sees its
+// locks here, though libheed is built without it there.
 #include "pool.hpp"
 
 #include "../sanitizers.hpp"
@@ -369,8 +369,8 @@ TEST(Pool, ProducerAndConsumer) {
   EXPECT_LE(locked_gives, n / 30);
 }
 
-// Threads that take, write, hand over and give, with more than their lists hold. Fails without the lock in spill(), and
-// without the one in refill() (by what is written; under ThreadSanitizer by its word).
+// Threads that take, write, hand over and give, with more than their lists hold. Fails without the lock in
+// spill(), and without the one in refill() (by what is written; under ThreadSanitizer by its word).
 TEST(PoolRace, TakenByOneGivenByAnother) {
   constexpr std::size_t places = 512;
   constexpr std::size_t bytes = 64;

@@ -1,5 +1,5 @@
-// The clock steps under heed's own scheduler (case 27): clock_gettime stands here before the C library's, so os::now() reads
-// this one, while futex(2) goes on by the kernel's.
+// The clock steps under heed's own scheduler (case 27): clock_gettime stands here before the C library's, so
+// os::now() reads this one, while futex(2) goes on by the kernel's.
 #include "program.hpp"
 
 #include <heed/heed.hpp>

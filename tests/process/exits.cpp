@@ -1,5 +1,5 @@
-// A process ends while deadlines are armed and threads sleep in every wait there is (case 28). Contexts are used in
-// atexit handlers and in the destructors of static and thread_local objects.
+// A process ends while deadlines are armed and threads sleep in every wait there is (case 28). Contexts are
+// used in atexit handlers and in the destructors of static and thread_local objects.
 #include "program.hpp"
 
 #include <heed/group.hpp>

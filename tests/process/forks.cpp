@@ -1,5 +1,5 @@
-// fork() while other threads cancel (case 29): the child may exit, exec, or use contexts of its own; what it cancels
-// never makes a descriptor of the parent readable.
+// fork() while other threads cancel (case 29): the child may exit, exec, or use contexts of its own; what it
+// cancels never makes a descriptor of the parent readable.
 #include "program.hpp"
 
 #include <heed/heed.hpp>

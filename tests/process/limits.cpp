@@ -1,5 +1,5 @@
-// RLIMIT_NPROC and RLIMIT_NOFILE (case 31): the kernel's own refusals. The call that needed it reports, nothing else has
-// changed, and it succeeds once there is room.
+// RLIMIT_NPROC and RLIMIT_NOFILE (case 31): the kernel's own refusals. The call that needed it reports,
+// nothing else has changed, and it succeeds once there is room.
 #include "program.hpp"
 
 #include <heed/group.hpp>

@@ -1,5 +1,5 @@
-// Threads of different priorities on one core (case 34): under SCHED_FIFO a thread that spins for one of lower
-// priority waits for good. A parent of the highest priority watches, and RLIMIT_RTTIME ends who spins.
+// Threads of different priorities on one core (case 34): under SCHED_FIFO a thread that spins for one of
+// lower priority waits for good. A parent of the highest priority watches, and RLIMIT_RTTIME ends who spins.
 #include "program.hpp"
 
 #include <heed/heed.hpp>

@@ -1,5 +1,6 @@
-// Ctrl-C, the documented way (case 32): the signal is blocked everywhere, and one thread waits for it and cancels. And
-// the other safe way: the handler only writes to a descriptor, and who reads it cancels. err() is asked in the handler.
+// Ctrl-C, the documented way (case 32): the signal is blocked everywhere, and one thread waits for it and
+// cancels. And the other safe way: the handler only writes to a descriptor, and who reads it cancels. err()
+// is asked in the handler.
 #include "program.hpp"
 
 #include <heed/heed.hpp>
@@ -54,8 +55,8 @@ void by_a_descriptor() {
   check(::read(tell[0], &seen, 1) == 1 && seen == 'd' && process::readable(fd), "done in the handler");
 }
 
-// A handler in the middle of a cancel, while that makes the descriptor readable: it is done by then, also in the handler, which
-// waits for nobody.
+// A handler in the middle of a cancel, while that makes the descriptor readable: it is done by then, also in
+// the handler, which waits for nobody.
 std::atomic<bool> interrupts{false};
 int interrupted = -1;  // the descriptor
 void in_a_cancel() {

@@ -10,7 +10,8 @@ namespace {
 using callback = heed::cancel_callback<std::function<void()>>;
 }
 
-// Case 4: registered while the cancel runs: exactly once, by the canceler or inline. As the first of all there, and not (H4).
+// Case 4: registered while the cancel runs: exactly once, by the canceler or inline. As the first of all
+// there, and not (H4).
 TEST(CallbackRace, RegisteredWhileCancelingRunsOnce) {
   std::optional<heed::cancelable> c;
   bool first = false;
@@ -90,7 +91,8 @@ TEST(CallbackRace, UnregisteringDoesNotWaitForOthers) {
   EXPECT_TRUE(gone);
 }
 
-// Case 7: callbacks that unregister themselves and each other while more of them are dropped by another thread.
+// Case 7: callbacks that unregister themselves and each other while more of them are dropped by another
+// thread.
 TEST(CallbackRace, CallbacksThatDropEachOther) {
   constexpr std::size_t many = 6;
   std::optional<heed::cancelable> c;
@@ -230,7 +232,8 @@ TEST(AfterFuncRace, AbandonedByDropsFromEverySide) {
       });
 }
 
-// The same with a cancel of the root among them: each F runs once, or is destroyed unrun, never both, never none.
+// The same with a cancel of the root among them: each F runs once, or is destroyed unrun, never both, never
+// none.
 TEST(AfterFuncRace, AbandonedOrRunNeverBoth) {
   heed::manual_scheduler time;
   std::vector<std::optional<heed::cancelable>> chain(3);

@@ -38,7 +38,8 @@ struct subject {
 
 }  // namespace
 
-// Case 1: err() non-zero <=> done, for a poller and for who sleeps on the fd; by an own cancel and a parent's.
+// Case 1: err() non-zero <=> done, for a poller and for who sleeps on the fd; by an own cancel and a
+// parent's.
 TEST(CancelRace, ErrAndFdAgreeInBothDirections) {
   std::optional<subject> s;
   int fd = -1;
@@ -149,8 +150,8 @@ TEST(CancelRace, OneVerdictWholeAndForGood) {
       });
 }
 
-// Case 3, the story of invariant 3: A over B over many children. B is in mid-cancel on one thread when A's cancel
-// returns on another: everything below is done by then. And what hangs under a child of B, too.
+// Case 3, the story of invariant 3: A over B over many children. B is in mid-cancel on one thread when A's
+// cancel returns on another: everything below is done by then. And what hangs under a child of B, too.
 TEST(CancelRace, NothingBelowIsOpenWhenCancelReturns) {
   std::optional<heed::cancelable> a;
   std::optional<heed::cancelable> b;
@@ -218,8 +219,8 @@ TEST(CancelRace, EveryLevelOfAChainAtOnce) {
       });
 }
 
-// A line of contexts with one child each, which is walked without a pin, and dropped meanwhile: from above as soon as each is
-// done, and from below at any time.
+// A line of contexts with one child each, which is walked without a pin, and dropped meanwhile: from above as
+// soon as each is done, and from below at any time.
 TEST(CancelRace, ALineIsDroppedWhileItsTopEnds) {
   constexpr std::size_t depth = 8;
   constexpr static heed::key<heed_test::tracked> key{"tracked"};
@@ -252,8 +253,8 @@ TEST(CancelRace, ALineIsDroppedWhileItsTopEnds) {
       });
 }
 
-// Cases 3 and 9: children are made while the parent is canceled; each is done once cancel() has returned, or is
-// born done. None is lost.
+// Cases 3 and 9: children are made while the parent is canceled; each is done once cancel() has returned, or
+// is born done. None is lost.
 TEST(CancelRace, ChildrenMadeWhileCanceling) {
   std::optional<heed::cancelable> parent;
   std::vector<heed::cancelable> made[2];
@@ -293,7 +294,8 @@ TEST(CancelRace, NoWaiterIsForgotten) {
       [&] { s.reset(); });
 }
 
-// Case 9: child dropped, parent dropped, cancel and attach, from three threads; nothing breaks, nothing leaks.
+// Case 9: child dropped, parent dropped, cancel and attach, from three threads; nothing breaks, nothing
+// leaks.
 TEST(CancelRace, DropsCancelAndAttachInAnyOrder) {
   std::optional<heed::cancelable> parent;
   std::optional<heed::cancelable> child;
@@ -343,8 +345,9 @@ TEST(CancelRace, WritesBeforeCancelAreVisible) {
       [&] { s.reset(); });
 }
 
-// Invariant 3: a deadline has ended a context and is still turning what is below it. Its last handle goes, and the
-// parent's cancel must find it all the same, and wait. (A done node once left its parent's list too early.)
+// Invariant 3: a deadline has ended a context and is still turning what is below it. Its last handle goes,
+// and the parent's cancel must find it all the same, and wait. (A done node once left its parent's list too
+// early.)
 TEST(CancelRace, ParentFindsWhatADeadlineIsStillTurning) {
   heed::manual_scheduler time;
   std::optional<heed::cancelable> parent;

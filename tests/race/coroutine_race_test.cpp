@@ -39,8 +39,8 @@ task wait_for(heed::context ctx, int& resumed) {
   ++resumed;
 }
 
-// One thread has the coroutine and the event loop; another cancels. Whatever the first destroys is not resumed,
-// and what it does not, is, once.
+// One thread has the coroutine and the event loop; another cancels. Whatever the first destroys is not
+// resumed, and what it does not, is, once.
 TEST(CoroutineRace, DestroyedWhileAnotherThreadCancels) {
   heed::manual_scheduler loop;
   std::optional<heed::cancelable> c;

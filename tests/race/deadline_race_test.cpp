@@ -39,8 +39,8 @@ TEST(DeadlineRace, FireCancelParentDrop) {
       });
 }
 
-// Case 23: fires while with_timeout is still building, and while the last handle goes. Case 24: the memory of a
-// node whose timer just expired is used again at once.
+// Case 23: fires while with_timeout is still building, and while the last handle goes. Case 24: the memory of
+// a node whose timer just expired is used again at once.
 TEST(DeadlineRace, FiresWhileBeingMadeAndDropped) {
   heed::manual_scheduler time;
   const heed::context root = heed::background(time);
@@ -100,8 +100,8 @@ TEST(DeadlineRace, WaitUntilUnderManualTime) {
       [&] { c.reset(); });
 }
 
-// Below a parent whose cancel() has returned nothing is live, also what is just being made with a deadline that
-// fires at this moment.
+// Below a parent whose cancel() has returned nothing is live, also what is just being made with a deadline
+// that fires at this moment.
 TEST(DeadlineRace, NothingIsBornLiveBelowACanceledParent) {
   heed::manual_scheduler time;
   std::optional<heed::cancelable> parent;
@@ -130,8 +130,8 @@ TEST(DeadlineRace, NothingIsBornLiveBelowACanceledParent) {
       [&] { parent.reset(); });
 }
 
-// A value's destructor that waits for another deadline: the thread that keeps the time must not be the one to run
-// it, else that deadline never comes.
+// A value's destructor that waits for another deadline: the thread that keeps the time must not be the one to
+// run it, else that deadline never comes.
 TEST(DeadlineRace, TheTimerThreadRunsNoDestructors) {
   struct waits {
     heed::context until;

@@ -88,7 +88,8 @@ TEST(GroupRace, ParentAgainstTheFirstError) {
   RecordProperty("parent_first", parent_first);
 }
 
-// A place is given up while others try for it, and while somebody waits in line: never two at once, none lost.
+// A place is given up while others try for it, and while somebody waits in line: never two at once, none
+// lost.
 TEST(GroupRace, TryGoAgainstTheEndOfATask) {
   std::optional<group> g;
   std::atomic<int> inside = 0;
@@ -128,7 +129,8 @@ TEST(GroupRace, TryGoAgainstTheEndOfATask) {
       });
 }
 
-// The limit goes up and down while producers stand in line: whatever was accepted runs, and nobody is left behind.
+// The limit goes up and down while producers stand in line: whatever was accepted runs, and nobody is left
+// behind.
 TEST(GroupRace, SetLimitAgainstGo) {
   std::optional<group> g;
   std::atomic<int> ran = 0;
@@ -160,8 +162,8 @@ TEST(GroupRace, SetLimitAgainstGo) {
       });
 }
 
-// Several wait for the last of the tasks: all of them learn of it, and what the tasks wrote is visible (a race
-// that ThreadSanitizer sees).
+// Several wait for the last of the tasks: all of them learn of it, and what the tasks wrote is visible (a
+// race that ThreadSanitizer sees).
 TEST(GroupRace, WaitAgainstTheLastEnd) {
   std::optional<group> g;
   std::array<int, 2> written{};
@@ -194,8 +196,8 @@ TEST(GroupRace, WaitAgainstTheLastEnd) {
       [&] { g.reset(); });
 }
 
-// The group goes as soon as wait() has returned: a thread that ends a task touches nothing of it any more (what
-// AddressSanitizer and ThreadSanitizer see), and its tasks' captures are gone.
+// The group goes as soon as wait() has returned: a thread that ends a task touches nothing of it any more
+// (what AddressSanitizer and ThreadSanitizer see), and its tasks' captures are gone.
 TEST(GroupRace, DestroyedRightAfterWait) {
   const auto body = [] {
     const auto alive = std::make_shared<int>(0);

@@ -46,8 +46,8 @@ std::size_t checked(const std::string& text) {
 
 }  // namespace
 
-// Seven threads derive, cancel, register and drop below one context that an eighth prints over and over. Some of what
-// they make is there all the time, and must be in every picture.
+// Seven threads derive, cancel, register and drop below one context that an eighth prints over and over. Some
+// of what they make is there all the time, and must be in every picture.
 TEST(DumpRace, WhileSevenThreadsChangeTheTree) {
   auto [root, stop] = heed::with_cancel(heed::background());
   constexpr std::size_t lasting = 100;

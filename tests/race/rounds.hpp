@@ -18,14 +18,15 @@
 
 namespace race {
 
-// `rounds` times: before() here, then every body once, at once, each on a thread of its own, then after() here.
-// The bodies start a few random steps apart, so that over the rounds they meet in many places; the seed is printed, and
-// HEED_TEST_SEED repeats the steps. Stops at the first round with a failure.
+// `rounds` times: before() here, then every body once, at once, each on a thread of its own, then after()
+// here. The bodies start a few random steps apart, so that over the rounds they meet in many places; the seed
+// is printed, and HEED_TEST_SEED repeats the steps. Stops at the first round with a failure.
 inline void rounds(int rounds, const std::function<void()>& before,
                    const std::vector<std::function<void()>>& bodies, const std::function<void()>& after) {
   const auto seed = static_cast<unsigned>(heed_test::seed());
   SCOPED_TRACE("seed " + std::to_string(seed));
-  // On the heap: clang's ThreadSanitizer leaves out fields of structs on the stack where this function uses them.
+  // On the heap: clang's ThreadSanitizer leaves out fields of structs on the stack where this function uses
+  // them.
   struct meeting {
     explicit meeting(std::size_t threads) : gate(static_cast<std::ptrdiff_t>(threads)) {}
     std::barrier<> gate;

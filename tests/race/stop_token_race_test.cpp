@@ -13,7 +13,8 @@
 
 namespace {
 
-// A stop against the context being made, and against its last handle going: no end is lost, and none comes late.
+// A stop against the context being made, and against its last handle going: no end is lost, and none comes
+// late.
 TEST(StopTokenRace, StopAgainstMakingAndDropping) {
   std::stop_source source;
   std::optional<heed::cancelable> old;

@@ -1,4 +1,5 @@
-// Waits against notifications, cancels and each other: case 5, no wake-up is lost, and nothing is touched too late.
+// Waits against notifications, cancels and each other: case 5, no wake-up is lost, and nothing is touched too
+// late.
 #include "rounds.hpp"
 
 #include <heed/heed.hpp>
@@ -17,7 +18,8 @@
 
 namespace {
 
-// All that a wait touches; gone as soon as the wait has returned, so that a late touch is one of freed memory.
+// All that a wait touches; gone as soon as the wait has returned, so that a late touch is one of freed
+// memory.
 template <class Mutex, class Variable, class Lock = std::unique_lock<Mutex>>
 struct parts {
   using lock = Lock;
@@ -36,7 +38,8 @@ enum class how { free, holding, holding_twice };
 template <class Parts>
 class ConditionRace : public testing::Test {
  protected:
-  // One waits, and the others end the wait by these means, in whichever order. `notified`: somebody makes it hold.
+  // One waits, and the others end the wait by these means, in whichever order. `notified`: somebody makes it
+  // hold.
   void run(int rounds, how cancel_how, bool notified) {
     std::optional<heed::cancelable> c;
     std::unique_ptr<Parts> p;
@@ -112,8 +115,8 @@ TYPED_TEST(ConditionRace, CancelByWhoHoldsTheMutexAgainstNotify) {
   this->run(3000, how::holding, true);
 }
 
-// The cancel comes when the waiter has looked for the last time, and is about to sleep: the predicate starts it, and takes
-// a random time then, so that over the rounds each instruction of the window is met.
+// The cancel comes when the waiter has looked for the last time, and is about to sleep: the predicate starts
+// it, and takes a random time then, so that over the rounds each instruction of the window is met.
 TYPED_TEST(ConditionRace, CancelInTheWindow) {
   std::optional<heed::cancelable> c;
   TypeParam p;

@@ -1,5 +1,6 @@
-// heed's atomics for valgrind's drd, which knows locks but no memory orders: each operation tells it what it orders,
-// and is a locked instruction, which drd does not take for an access that races. Always -DHEED_ATOMICS=... of this.
+// heed's atomics for valgrind's drd, which knows locks but no memory orders: each operation tells it what it
+// orders, and is a locked instruction, which drd does not take for an access that races. Always
+// -DHEED_ATOMICS=... of this.
 #pragma once
 
 #include <valgrind/drd.h>

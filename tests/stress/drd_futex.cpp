@@ -5,8 +5,9 @@
 
 extern "C" long __real_syscall(long number, ...);
 
-// drd takes any futex(2) for a plain read and a plain write of the word. Who waits reads it atomically, and writes nothing. Who
-// wakes uses the address only: the word may be gone by then, with the group or lock it was in, and its memory another object's.
+// drd takes any futex(2) for a plain read and a plain write of the word. Who waits reads it atomically, and
+// writes nothing. Who wakes uses the address only: the word may be gone by then, with the group or lock it
+// was in, and its memory another object's.
 extern "C" long __wrap_syscall(long number, ...) {
   va_list given;
   va_start(given, number);

@@ -1,6 +1,6 @@
-// Eight threads, random operations over everything that heed has, a set number of steps, a printed seed; after each
-// step every promise that can be checked is. HEED_TEST_SEED repeats the choices (not the interleaving), and
-// HEED_STRESS_STEPS sets the number of steps per thread.
+// Eight threads, random operations over everything that heed has, a set number of steps, a printed seed;
+// after each step every promise that can be checked is. HEED_TEST_SEED repeats the choices (not the
+// interleaving), and HEED_STRESS_STEPS sets the number of steps per thread.
 #include "world.hpp"
 
 #include "../sanitizers.hpp"
@@ -361,7 +361,8 @@ int steps() {
 TEST(Stress, EightThreadsOfEverything) {
   constexpr int threads = 8;
   const std::uint64_t seed = heed_test::seed();
-  // On the heap: clang's ThreadSanitizer leaves out fields of structs on the stack where this function uses them.
+  // On the heap: clang's ThreadSanitizer leaves out fields of structs on the stack where this function uses
+  // them.
   const auto fixture = std::make_unique<shared>();
   shared& s = *fixture;
   {

@@ -1,5 +1,5 @@
-// What HEED_TRACK=1 is tested with: program CASE. The lines that must be listed are marked with their names, and
-// check.sh looks them up.
+// What HEED_TRACK=1 is tested with: program CASE. The lines that must be listed are marked with their names,
+// and check.sh looks them up.
 #include "../sanitizers.hpp"
 
 #include <heed/custom.hpp>
