@@ -1,6 +1,5 @@
 // Callbacks: the list on a context, and who may touch an entry when (I6).
 #include "default_scheduler.hpp"
-#include "forked.hpp"
 #include "hanging.hpp"
 
 #include <heed/callback.hpp>
@@ -100,7 +99,6 @@ void tree::tell_abandoned(callback_base* list) noexcept {
 bool callback_base::enlist_anywhere(const context& ctx, bool locked) noexcept HEED_UNCHECKED {
   cancel_node& n = node_of(*tree::scope_of(ctx));
   if (locked) n.own.lock.unlock();
-  forked::goes_on_with(n);
   unsigned number = 0;
   shard* const s = lock_for_new(n, number);
   if (!s) {
@@ -142,8 +140,6 @@ bool callback_base::enlist(const context& ctx) noexcept HEED_UNCHECKED {
   const scope& within = *tree::scope_of(ctx);
   if (&within == &never_ending) [[unlikely]]
     return false;
-  if (forked::is_child.load(std::memory_order_relaxed)) [[unlikely]]
-    return enlist_anywhere(ctx, false);
   cancel_node& n = node_of(within);
   std::uint64_t w = n.word.load(std::memory_order_relaxed);
   if ((w & (word::hooks | word::verdict)) == 0) {

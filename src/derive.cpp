@@ -1,5 +1,6 @@
 // Making contexts: the roots, with_cancel, with_deadline, without_cancel.
 #include "default_scheduler.hpp"
+#include "forked.hpp"
 #include "hanging.hpp"
 #include "track.hpp"
 #include "values.hpp"
@@ -356,13 +357,18 @@ scope* with_timer(const context& parent, time_point when, time_point now, schedu
   return made.done();
 }
 
-// Whether a deadline below `parent` could never fire first.
-bool is_later(const context& parent, time_point when) noexcept {
-  const cancel_node* up_there = scope_above(tree::of(parent));
+// Whether a deadline below `parent` could never fire first. F3: `when` becomes earlier where it could, but
+// that one does not fire in this process.
+bool is_later(const context& parent, time_point& when) {
+  cancel_node* up_there = scope_above(tree::of(parent));
   if (!up_there || !up_there->is(node::timed)) return false;
   if (up_there->is(node::mixed)) return false;  // the clock that it counts on may go differently
-  const auto earlier = parent.deadline();
-  return earlier && *earlier < when;
+  const auto earlier = earliest_deadline(up_there);
+  if (!earlier || *earlier >= when) return false;
+  if (!forked::is_child.load(std::memory_order_relaxed) || !forked::inherited_deadline(*up_there))
+    return true;
+  when = *earlier;
+  return false;
 }
 
 }  // namespace
@@ -406,7 +412,7 @@ struct place_below {
             (w & word::verdict) == 0 && track::surely_off();
     if (!usual || !above || !above->is(node::timed)) return;
     const deadline_node* const nearest = deadline_above(*above);
-    usual = nearest != nullptr;
+    usual = nearest && !forked::is_child.load(std::memory_order_relaxed);
     if (nearest) earliest = nearest->when();
   }
 
@@ -459,7 +465,7 @@ scope* derived::make_within_anyhow(const context& parent, duration timeout, erro
                                    std::source_location where) {
   scheduler& on = scheduler_of(tree::of(parent));
   const time_point now = on.now();
-  const time_point when = saturating_add(now, timeout);
+  time_point when = saturating_add(now, timeout);
   if (is_later(parent, when)) return make(parent, where);
   return with_timer(parent, when, now, on, cause, where);
 }

@@ -3,9 +3,9 @@
 //  F1  What heed's threads had to do at the fork is the parent's. The child ends nothing by itself: a context
 //      of another thread may be halfway there for good, its locks held by nobody, its callbacks on stacks
 //      that are gone.
-//  F2  Who waits for a context in the child, registers a callback with it or asks done_fd(), goes on with it,
-//      and so knows that it is whole. From then on its deadline counts here, too, and is given a timer of
-//      this process.
+//  F2  Who blocks in wait() and its like has an inherited deadline count, at that context or above: this
+//      thread ends it at its time. To wait for a context says that it is whole.
+//  F3  What sets a deadline below an inherited one sets it no later, and it is armed, as that one is not.
 #pragma once
 
 #include "tree.hpp"
@@ -16,13 +16,11 @@ namespace heed::inline v0::forked {
 // others.
 [[gnu::visibility("hidden")]] extern constinit sync::atomic<bool> is_child;
 
-// F2, for the earliest deadline at and above `n`; what is missing for that (memory, a thread) is asked for
-// again the next time.
-void take_over_deadline(cancel_node& n) noexcept;
+// The earliest deadline of heed's own scheduler at and above `n` that is armed in no process but one before
+// this, and has not ended; null: there is none. Throws std::bad_alloc where a merge is above.
+deadline_node* inherited_deadline(cancel_node& n);
 
-inline void goes_on_with(cancel_node& n) noexcept {
-  if (is_child.load(std::memory_order_relaxed)) [[unlikely]]
-    take_over_deadline(n);
-}
+// F2: word::await_until() for a verdict. The caller keeps the node.
+void await_until(cancel_node& n, time_point t);
 
 }  // namespace heed::inline v0::forked

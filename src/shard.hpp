@@ -75,9 +75,8 @@ struct shard {
   callback_base* callbacks HEED_GUARDED_BY(lock) = nullptr;  // circular
   futex_lock lock;                            // guards all in here, and the places of what hangs here
   bool orphan HEED_GUARDED_BY(lock) = false;  // what hangs here has a hold on the node: L1
-  // Of the node's own only, and no part of this: the fork generation that took its deadline over
-  // (forked.cpp), and that made its fd. There is room here.
-  sync::atomic<std::uint8_t> taken_over_in{0};
+  std::uint8_t gap = 0;                       // so that one store writes all eight bytes of a new one
+  // Of the node's own only, and no part of this: the fork generation that made its fd. There is room here.
   sync::atomic<std::uint16_t> fd_made_in{0};
   // relaxed, but for finding the table (acquire): the lock orders the rest.
   sync::atomic<children_of_shard> children{};

@@ -23,8 +23,8 @@ thread_local constinit bool keeps_time = false;
 
 }  // namespace
 
-int timekeeper::prepare(unsigned index) noexcept {
-  forget_inherited();
+void timekeeper::prepare(unsigned index) {
+  process_scheduler::prepare_for_fork();  // before any lock is taken
   const locked guard(starting_);
   if ((made_.load(std::memory_order_relaxed) >> index & 1) == 0) {
     shard& s = shards_[index];
@@ -33,13 +33,20 @@ int timekeeper::prepare(unsigned index) noexcept {
     s.visit_by(time_point::max());
     made_.fetch_or(std::uint64_t{1} << index, std::memory_order_release);  // all that
   }
-  if (running_.load(std::memory_order_relaxed)) return 0;
-  const int failed = os::start_thread([] { the_process_scheduler().time().run(); });
-  if (failed == 0) running_.store(true, std::memory_order_relaxed);  // it tells of nothing but itself
-  return failed;
+  if (running_.load(std::memory_order_relaxed)) return;
+  if (const int failed = os::start_thread([] { the_process_scheduler().time().run(); })) {
+#if defined(__cpp_exceptions)
+    throw std::system_error(failed, std::system_category(), "heed: no thread for deadlines");
+#else
+    static_cast<void>(failed);
+    misuse("heed: no thread for deadlines");
+#endif
+  }
+  running_.store(true, std::memory_order_relaxed);  // it tells of nothing but itself
 }
 
-int timekeeper::arm_again(timer& t) noexcept {
+// For what try_arm() does not serve.
+void timekeeper::arm(timer& t) {
   const time_point when = t.when();
   for (;;) {
     const unsigned index = os::cpu() % count;
@@ -49,50 +56,19 @@ int timekeeper::arm_again(timer& t) noexcept {
       s.lock.lock();
       if (when >= s.visited_by()) {
         s.wheel.insert(t);
-        s.lock.unlock();
-        return 0;
+        return s.lock.unlock();
       }
       // relaxed: only a fork changes it back, with our lock held.
       if (running_.load(std::memory_order_relaxed)) {
         s.wheel.insert(t);
         s.visit_by(when);
         s.lock.unlock();
-        ring(when);
-        return 0;
+        return ring(when);
       }
       s.lock.unlock();
     }
-    if (const int failed = prepare(index)) return failed;
+    prepare(index);
   }
-}
-
-void timekeeper::arm(timer& t) {
-  process_scheduler::prepare_for_fork();  // before any lock is taken
-  if (const int failed = arm_again(t)) {
-#if defined(__cpp_exceptions)
-    throw std::system_error(failed, std::system_category(), "heed: no thread for deadlines");
-#else
-    static_cast<void>(failed);
-    misuse("heed: no thread for deadlines");
-#endif
-  }
-}
-
-bool timekeeper::has(const timer& t) noexcept {
-  forget_inherited();
-  return timer_wheel::tag_of(t) != timer_wheel::none;
-}
-
-void timekeeper::forget_inherited() noexcept {
-  // relaxed: set before this process had a second thread; and the lock orders the rest.
-  if (!inherits_.load(std::memory_order_relaxed)) return;
-  const locked guard(starting_);
-  if (!inherits_.load(std::memory_order_relaxed)) return;
-  each_made([](shard& s) {
-    const locked other(s.lock);
-    s.wheel.clear();
-  });
-  inherits_.store(false, std::memory_order_relaxed);
 }
 
 void timekeeper::ring(time_point when) noexcept {
@@ -105,6 +81,7 @@ bool timekeeper::serve(shard& s) noexcept {
   timer* due[sizes::timer_batch];
   std::size_t n = 0;
   bool more = true;
+  turning_.lock();
   {
     const locked guard(s.lock);
     int steps = sizes::timer_moves;
@@ -134,8 +111,10 @@ bool timekeeper::serve(shard& s) noexcept {
     last = &t;
     if (!first) first = &t;
   }
+  turning_.unlock();
   if (first && !callbacks_.try_post(*first, *last)) {
-    while (first) std::exchange(first, static_cast<work*>(first->next))->run();
+    const unsigned before = forks_;
+    while (first && forks_ == before) std::exchange(first, static_cast<work*>(first->next))->run();  // F1
   }
   return more;
 }
@@ -178,12 +157,10 @@ void timekeeper::after_fork_in_parent() noexcept {
 
 void timekeeper::after_fork_in_child() noexcept {
   running_.store(keeps_time, std::memory_order_relaxed);
-  const bool any = made_.load(std::memory_order_relaxed) != 0;
-  inherits_.store(any && !keeps_time, std::memory_order_relaxed);
-  if (any) forked::is_child.store(true, std::memory_order_relaxed);
+  forks_ += keeps_time;
+  if (made_.load(std::memory_order_relaxed) != 0) forked::is_child.store(true, std::memory_order_relaxed);
   each_made([](shard& s) HEED_UNCHECKED {
-    // F1. Without a thread there may be an exec next: who goes on forgets them when there is a need to.
-    if (keeps_time) s.wheel.clear();
+    s.wheel.clear();                // F1: while all memory is as it was
     s.visit_by(time_point::max());  // T3
     s.lock.unlock();
   });

@@ -45,17 +45,15 @@ class timekeeper {
   void arm(timer& t);
   // arm(), unless a thread or a wheel has to be made or told first: then false, and nothing has changed.
   bool try_arm(timer& t) noexcept;
-  // arm(); 0, or the errno that tells why there is no thread, and then nothing has changed. For a process
-  // that has armed before.
-  int arm_again(timer& t) noexcept;
   void disarm(timer& t) noexcept;
-  // Whether this process has armed it, and it has not expired. Not one that it was forked from.
-  bool has(const timer& t) noexcept;
   // The body of the thread.
   void run() noexcept;
 
-  // Around fork(): the child has the timers, and no thread but the one that forked. The shards are unchecked
-  // there: one locks them, another unlocks.
+  // Around fork(), first and last: nothing is just being turned, so that no context of the child is halfway
+  // for our sake.
+  void hold_still() noexcept HEED_ACQUIRES(turning_) { turning_.lock(); }
+  void go_on() noexcept HEED_RELEASES(turning_) { turning_.unlock(); }
+  // Around fork(). The shards are unchecked there: one locks them, another unlocks.
   void before_fork() noexcept HEED_ACQUIRES(starting_);
   void after_fork_in_parent() noexcept HEED_RELEASES(starting_);
   void after_fork_in_child() noexcept HEED_RELEASES(starting_);
@@ -78,10 +76,8 @@ class timekeeper {
     }
   };
 
-  // Has the shard made, and a thread run; 0, or the errno that tells why not.
-  int prepare(unsigned index) noexcept;
-  // F1
-  void forget_inherited() noexcept;
+  // Has the shard made, and a thread run.
+  void prepare(unsigned index);
   void ring(time_point when) noexcept;
   // One visit: fires what is due, up to a batch. Whether there may be more at once.
   bool serve(shard& s) noexcept;
@@ -95,8 +91,9 @@ class timekeeper {
   // Read by all, hardly ever written.
   alignas(64) sync::atomic<std::uint64_t> made_{0};  // a bit for each shard
   sync::atomic<bool> running_{false};
-  sync::atomic<bool> inherits_{false};  // in a child: the wheels still have what was armed before the fork
   executor& callbacks_;
+  futex_lock turning_;   // held by the thread from popping to turning; the first of all locks
+  unsigned forks_ = 0;   // before this process, by the thread that keeps time: for that thread
   futex_lock starting_;  // guards the making of threads and shards; comes before the shards' locks
   // Written by the thread, and by who rings.
   alignas(64) sync::atomic<std::uint32_t> bell_{0};                                           // a futex

@@ -79,8 +79,11 @@ bool context::wait_until(time_point t) const {
   if (&s != &default_scheduler() && t != time_point::max()) {
     wait_by(s, *this, t);
   } else if (n) {
-    forked::goes_on_with(*n);
-    word::await_until(*n, word::verdict, t);
+    if (forked::is_child.load(std::memory_order_relaxed)) [[unlikely]] {
+      forked::await_until(*n, t);
+    } else {
+      word::await_until(*n, word::verdict, t);
+    }
   } else {
     sleep_until(t);
   }
@@ -98,7 +101,6 @@ int context::done_fd() const {
     if (w & word::closing) n->close();
     return n->fd;
   }
-  forked::goes_on_with(*n);
   const int fresh =
       (w & word::has_fd) ? -1 : os::make_event();  // may throw: before anything has changed (I11)
   lock_own(*n);

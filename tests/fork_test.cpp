@@ -13,8 +13,11 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
+#include <latch>
 #include <mutex>
+#include <optional>
 #include <thread>
+#include <vector>
 
 using namespace std::chrono_literals;
 
@@ -46,14 +49,25 @@ void check(bool holds, int otherwise) {
   if (!holds) std::_Exit(otherwise);
 }
 
-// A thread that gets the stack of one that is gone, and uses all of it while a deadline of its own passes.
-void overwrite_a_stack() {
-  std::thread([] {
-    volatile char all[300'000];
-    for (volatile char& c : all) c = 0x41;
-    check(heed::with_timeout(heed::background(), 100ms).ctx.wait_for(30s), 2);
-    for (volatile char& c : all) check(c == 0x41, 3);
-  }).join();
+// Threads that get the stacks of those that are gone, and use all of them while a deadline of the child
+// passes.
+void overwrite_stacks() {
+  constexpr int count = 3;
+  std::latch filled(count + 1), over(count + 1);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < count; ++i) {
+    threads.emplace_back([&] {
+      volatile char all[300'000];
+      for (volatile char& c : all) c = 0x41;
+      filled.arrive_and_wait();
+      over.arrive_and_wait();
+      for (volatile char& c : all) check(c == 0x41, 3);
+    });
+  }
+  filled.arrive_and_wait();
+  check(heed::with_timeout(heed::background(), 100ms).ctx.wait_for(30s), 2);
+  over.arrive_and_wait();
+  for (std::thread& t : threads) t.join();
 }
 
 bool becomes_readable(int fd) {
@@ -126,7 +140,7 @@ TEST(ForkDeathTest, NobodyElsesCallbackRunsInTheChild) {
       });
       while (!ready) std::this_thread::yield();
       std::this_thread::sleep_for(5ms);
-      if (const int ended = in_child(overwrite_a_stack)) std::_Exit(ended);
+      if (const int ended = in_child(overwrite_stacks)) std::_Exit(ended);
       other.join();
     }
     std::exit(0);
@@ -149,71 +163,148 @@ TEST(ForkDeathTest, ADeadlineCountsInTheChildThatWaits) {
   });
 }
 
-TEST(ForkDeathTest, ADeadlineCountsInTheChildThatIsToBeTold) {
-  expect_exit_0([] {
-    expect_taken_over([](const inherited& i) { check(becomes_readable(i.below.ctx.done_fd()), 1); });
-    expect_taken_over([](const inherited& i) {
-      std::atomic<bool> told{false};
-      const heed::cancel_callback one(i.below.ctx, [&] {
-        told = true;
-        told.notify_all();
-      });
-      told.wait(false);
-    });
-    expect_taken_over([](const inherited& i) {
-      std::atomic<bool> ran{false};
-      heed::after_func(i.below.ctx, [&] {
-        ran = true;
-        ran.notify_all();
-      });
-      ran.wait(false);
-    });
-    std::exit(0);
-  });
-}
-
-// A child's child, which takes over what its parent has taken over.
+// A child's child.
 TEST(ForkDeathTest, ADeadlineCountsInAGrandchild) {
   expect_exit_0([] {
     expect_taken_over([](const inherited& i) {
       const auto mine = heed::with_timeout(heed::background(), 20ms);
-      const int fd = i.below.ctx.done_fd();
       const int ended = in_child([&] {
-        check(i.below.ctx.wait_for(30s) && i.has_ended_right(), 1);
-        check(mine.ctx.wait_for(30s), 2);
+        check(mine.ctx.wait_for(30s), 1);
+        check(i.below.ctx.wait_for(30s) && i.has_ended_right(), 2);
       });
       check(ended == 0, ended);
-      check(becomes_readable(fd) && mine.ctx.wait_for(30s), 3);
+      check(mine.ctx.wait_for(30s) && i.below.ctx.wait_for(30s), 3);
     });
     std::exit(0);
   });
 }
 
-// Canceled before its time, and dropped, with a timer of the child's still on its way.
-TEST(ForkDeathTest, WhatWasTakenOverMayEndOtherwise) {
+// Whatever stands beside it: another scheduler's deadline, or one that a custom context only tells of.
+TEST(ForkDeathTest, ADeadlineCountsBesideOtherClocks) {
   expect_exit_0([] {
-    auto timed = heed::with_timeout(heed::background(), 30ms);
+    struct told_of : heed::custom_context {
+      explicit told_of(anchor a) : custom_context(a) {}
+      std::optional<heed::time_point> deadline() const noexcept override { return heed::clock::now() + 1ms; }
+    };
+    heed::manual_scheduler time;
+    const auto by_hand = heed::with_timeout(heed::background(time), 1s);
+    const auto told = heed::with_custom<told_of>(heed::background());
+    for (const heed::context& other : {by_hand.ctx, told.ctx}) {
+      const auto timed = heed::with_timeout(heed::background(), 30ms);
+      const auto both = heed::merge(other, timed.ctx);
+      const auto later = heed::with_timeout(both.ctx, 1h);
+      const auto again = heed::merge(both.ctx, both.ctx);
+      const int ended = in_child([&] {
+        again.ctx.wait();  // by no clock, so that the alarm ends what hangs
+        check(timed.ctx.done() && later.ctx.done() && !other.done(), 1);
+      });
+      if (ended != 0) std::_Exit(ended);
+    }
+    std::_Exit(0);
+  });
+}
+
+// What the child sets below an inherited deadline is armed, and no later: also for who polls, or is to be
+// told.
+TEST(ForkDeathTest, ADeadlineThatTheChildSetsIsNoLater) {
+  expect_exit_0([] {
+    const auto right = [](const inherited& i, const heed::context& own) {
+      check(own.err() == heed::errc::deadline_exceeded, 1);
+      check(*own.deadline() == *i.timed.ctx.deadline() && heed::clock::now() >= *own.deadline(), 2);
+    };
+    for (const auto timeout : {heed::duration(1h), heed::duration::max()}) {
+      const inherited all;
+      const int ended = in_child([&] {
+        const auto own = heed::with_timeout(all.below.ctx, timeout);
+        const auto below = heed::with_cancel(own.ctx);
+        std::atomic<bool> told{false};
+        const heed::cancel_callback one(below.ctx, [&] {
+          told = true;
+          told.notify_all();
+        });
+        check(becomes_readable(own.ctx.done_fd()), 3);
+        told.wait(false);
+        right(all, own.ctx);
+      });
+      if (ended != 0) std::_Exit(ended);
+    }
+    const inherited all;
     std::_Exit(in_child([&] {
-      static_cast<void>(timed.ctx.wait_for(1us));
-      check(timed.cancel("early"), 1);
-      const auto when = *timed.ctx.deadline();
-      check(timed.ctx.cause().message() == "early", 2);
-      timed = {};
-      check(!heed::sleep_until(heed::background(), when + 10ms), 3);
-      check(heed::with_timeout(heed::background(), 1ms).ctx.wait_for(30s), 4);
+      const auto same = heed::with_deadline(all.timed.ctx, *all.timed.ctx.deadline());
+      const auto earlier = heed::with_timeout(all.timed.ctx, 1ms);
+      while (!earlier.ctx.done()) std::this_thread::yield();
+      check(!same.ctx.done() || heed::clock::now() >= *same.ctx.deadline(), 4);
+      while (!same.ctx.done()) std::this_thread::yield();
+      right(all, same.ctx);
     }));
   });
 }
 
-// Who polls sets a deadline of its own, at the same time if need be.
-TEST(ForkDeathTest, AChildSetsTheSameDeadlineAnew) {
+// Another thread's timers lie on its stack, where the child has something else; a child forgets them before
+// that.
+TEST(ForkDeathTest, TimersOfOthersAreNotTouched) {
   expect_exit_0([] {
-    const auto timed = heed::with_timeout(heed::background(), 20ms);
+    // A user's scheduler that leaves the time to heed's: what waits for it is armed there.
+    struct forwarding : heed::scheduler {
+      heed::time_point now() const noexcept override { return heed::clock::now(); }
+      void arm(heed::timer& t, heed::time_point when) override { heed::default_scheduler().arm(t, when); }
+      void disarm(heed::timer& t) noexcept override { heed::default_scheduler().disarm(t); }
+      void post(heed::work& w) noexcept override { heed::default_scheduler().post(w); }
+    };
+    static forwarding elsewhere;
+    std::atomic<bool> ready{false};
+    std::thread other([&] {
+      const heed::context root = heed::background(elsewhere);
+      const auto theirs = heed::with_cancel(root);
+      ready = true;
+      static_cast<void>(theirs.ctx.wait_for(200ms));
+    });
+    while (!ready) std::this_thread::yield();
+    std::this_thread::sleep_for(5ms);
+    const auto mine = heed::with_timeout(heed::background(), 1h);
+    const int ended = in_child([&] {
+      mine.cancel();
+      overwrite_stacks();
+    });
+    other.join();
+    std::_Exit(ended);
+  });
+}
+
+// A root's own memory is to be had back as soon as nothing is below that root: nothing of heed's keeps it.
+TEST(ForkDeathTest, NothingIsKeptForADeadlineThatIsOver) {
+  expect_exit_0([] {
+    struct arena : heed::memory {
+      void* allocate(std::size_t size, std::size_t) override { return std::malloc(size); }
+      void deallocate(void* p, std::size_t, std::size_t) noexcept override { std::free(p); }
+    };
+    static arena its;
+    auto timed = heed::with_timeout(heed::background(its), 1h);
     std::_Exit(in_child([&] {
-      const auto again = heed::with_deadline(timed.ctx, *timed.ctx.deadline());
-      while (!again.ctx.done()) std::this_thread::yield();
-      check(again.ctx.err() == heed::errc::deadline_exceeded, 1);
+      check(!timed.ctx.wait_for(1ms), 1);
+      check(timed.cancel(), 2);
+      timed = {};
+      its.wait_unused();
     }));
+  });
+}
+
+// The thread that keeps time is not caught in the midst of a walk.
+TEST(ForkDeathTest, NoWalkOfHeedsIsHalfwayInTheChild) {
+  expect_exit_0([] {
+    for (int round = 0; round < 20; ++round) {
+      auto timed = heed::with_timeout(heed::background(), 20ms);
+      std::vector<heed::cancelable> below;
+      for (int i = 0; i < 20'000; ++i) below.push_back(heed::with_cancel(timed.ctx));
+      const auto fork_at = *timed.ctx.deadline() + round * 20us;
+      while (heed::clock::now() < fork_at) {}
+      const int ended = in_child([&] {
+        below.clear();
+        check(timed.ctx.wait_for(30s), 1);
+      });
+      if (ended != 0) std::_Exit(ended);
+    }
+    std::exit(0);
   });
 }
 
