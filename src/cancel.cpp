@@ -108,13 +108,23 @@ callbacks turn(cancel_node& n, errc verdict, std::uint64_t from, emptied_chunks&
 }
 
 // The first phase of a deadline that has passed, whose cause and place are there since its birth.
-outcome turn_deadline(cancel_node& n, claim::patience p) noexcept {
-  emptied_chunks emptied;
+outcome turn_deadline(cancel_node& n, claim::patience p, emptied_chunks& emptied) noexcept {
   const claim mine(n, p);
   // relaxed: the place is the pointer of a live word, and nobody else writes it now.
   if (mine.won())
     turn(n, errc::deadline_exceeded, n.word.load(std::memory_order_relaxed) & ~word::flags, emptied);
   return mine.is();
+}
+outcome turn_deadline(cancel_node& n) noexcept {
+  emptied_chunks emptied;
+  return turn_deadline(n, claim::patience::waits, emptied);
+}
+// For a thread that keeps time and waits for nobody: open, what it cannot turn at once.
+outcome try_turn_deadline(deadline_node& n) noexcept {
+  emptied_chunks emptied;  // freed when the lock is free (I5)
+  if (n.is(node::own_scheduler)) return turn_deadline(n, claim::patience::tries, emptied);
+  const locked guard(the_process_scheduler().time().turning());
+  return turn_deadline(n, claim::patience::tries, emptied);
 }
 
 // The second phase.
@@ -290,7 +300,7 @@ bool cancel_without_cause(cancel_node& n, std::source_location where) noexcept {
 }
 
 void expire(deadline_node& n) noexcept {
-  turn_deadline(n, claim::patience::waits) == outcome::won ? finish(n) : await_verdict(n);
+  turn_deadline(n) == outcome::won ? finish(n) : await_verdict(n);
 }
 
 void inherit(cancel_node& n, cancel_node& from) noexcept {
@@ -324,16 +334,15 @@ bool deadline_node::on_step(work& w, step s) noexcept {
   switch (s) {
     case step::claim: return try_hold(n);
     case step::turn:
-      // The thread that keeps time waits for nobody: what it cannot turn at once, run() does.
-      n.firing = turn_deadline(n, claim::patience::tries);
-      if (n.firing == outcome::open) return true;
+      n.firing = try_turn_deadline(n);
+      if (n.firing == outcome::open) return true;  // run() does
       if (n.firing == outcome::won) {
         if (n.word.load(std::memory_order_relaxed) & word::hooks) return true;
       }
       return !drop_unless_last(n);  // the last drop destroys, and so runs what is foreign
     case step::run:
     case step::drop:
-      if (n.firing == outcome::open) n.firing = turn_deadline(n, claim::patience::waits);
+      if (n.firing == outcome::open) n.firing = turn_deadline(n);
       if (n.firing == outcome::won) finish(n);
       heed::drop(&n);
       return true;

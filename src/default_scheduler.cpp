@@ -56,7 +56,7 @@ static constinit thread_local int handlers_under_way = 0;
 // queued, and what was armed (F1: forked.hpp). Unchecked: one locks, another unlocks.
 void process_scheduler::before_fork() noexcept HEED_UNCHECKED {
   if (handlers_under_way++ > 0) return;
-  the_process_scheduler().time_.hold_still();
+  the_process_scheduler().time_.turning().lock();
   merges.lock();
   helpers::before_fork();
   the_process_scheduler().time_.before_fork();
@@ -68,7 +68,7 @@ void process_scheduler::after_fork_in_parent() noexcept HEED_UNCHECKED {
   the_process_scheduler().time_.after_fork_in_parent();
   helpers::after_fork_in_parent();
   merges.unlock();
-  the_process_scheduler().time_.go_on();
+  the_process_scheduler().time_.turning().unlock();
 }
 void process_scheduler::after_fork_in_child() noexcept HEED_UNCHECKED {
   if (--handlers_under_way > 0) return;
@@ -78,7 +78,7 @@ void process_scheduler::after_fork_in_child() noexcept HEED_UNCHECKED {
   self.threads_.after_fork_in_child();
   self.time_.after_fork_in_child();
   merges.unlock();
-  self.time_.go_on();
+  self.time_.turning().unlock();
 }
 
 }  // namespace heed::inline v0

@@ -81,7 +81,6 @@ bool timekeeper::serve(shard& s) noexcept {
   timer* due[sizes::timer_batch];
   std::size_t n = 0;
   bool more = true;
-  turning_.lock();
   {
     const locked guard(s.lock);
     int steps = sizes::timer_moves;
@@ -111,7 +110,6 @@ bool timekeeper::serve(shard& s) noexcept {
     last = &t;
     if (!first) first = &t;
   }
-  turning_.unlock();
   if (first && !callbacks_.try_post(*first, *last)) {
     const unsigned before = forks_;
     while (first && forks_ == before) std::exchange(first, static_cast<work*>(first->next))->run();  // F1

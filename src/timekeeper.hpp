@@ -49,10 +49,9 @@ class timekeeper {
   // The body of the thread.
   void run() noexcept;
 
-  // Around fork(), first and last: nothing is just being turned, so that no context of the child is halfway
-  // for our sake.
-  void hold_still() noexcept HEED_ACQUIRES(turning_) { turning_.lock(); }
-  void go_on() noexcept HEED_RELEASES(turning_) { turning_.unlock(); }
+  // Held while a deadline is turned; and by fork(), first and last: so no context of the child is halfway for
+  // our sake.
+  futex_lock& turning() noexcept { return turning_; }
   // Around fork(). The shards are unchecked there: one locks them, another unlocks.
   void before_fork() noexcept HEED_ACQUIRES(starting_);
   void after_fork_in_parent() noexcept HEED_RELEASES(starting_);
@@ -92,7 +91,7 @@ class timekeeper {
   alignas(64) sync::atomic<std::uint64_t> made_{0};  // a bit for each shard
   sync::atomic<bool> running_{false};
   executor& callbacks_;
-  futex_lock turning_;   // held by the thread from popping to turning; the first of all locks
+  futex_lock turning_;   // the first of all locks
   unsigned forks_ = 0;   // before this process, by the thread that keeps time: for that thread
   futex_lock starting_;  // guards the making of threads and shards; comes before the shards' locks
   // Written by the thread, and by who rings.
