@@ -92,7 +92,7 @@ class timekeeper {
   sync::atomic<bool> running_{false};
   executor& callbacks_;
   futex_lock turning_;   // the first of all locks
-  unsigned forks_ = 0;   // before this process, by the thread that keeps time: for that thread
+  unsigned forks_ = 0;   // how often the thread that keeps time has forked; nobody else looks
   futex_lock starting_;  // guards the making of threads and shards; comes before the shards' locks
   // Written by the thread, and by who rings.
   alignas(64) sync::atomic<std::uint32_t> bell_{0};                                           // a futex

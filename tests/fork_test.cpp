@@ -1,5 +1,6 @@
 // Deadlines and functions across fork() (case 29): what heed's threads had to do is the parent's; what the
 // child goes on with counts there, too. Each in a process of its own.
+#include "process/program.hpp"
 #include "sanitizers.hpp"
 
 #include <heed/heed.hpp>
@@ -32,19 +33,7 @@ void expect_exit_0(void (*body)()) {
   EXPECT_EXIT(body(), testing::ExitedWithCode(0), "");
 }
 
-// What a forked child that runs `body` exits with.
-template <class F>
-int in_child(F body) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    ::alarm(60);
-    body();
-    std::_Exit(0);
-  }
-  int status = -1;
-  ::waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
+using process::in_child;
 void check(bool holds, int otherwise) {
   if (!holds) std::_Exit(otherwise);
 }
@@ -152,7 +141,7 @@ TEST(ForkDeathTest, ADeadlineCountsInTheChildThatWaits) {
     expect_taken_over([](const inherited& i) { check(i.below.ctx.wait_for(30s), 1); });
     expect_taken_over([](const inherited& i) { i.below.ctx.wait(); });
     expect_taken_over([](const inherited& i) {
-      static_cast<void>(i.timed.ctx.wait_for(0s));  // once for both
+      static_cast<void>(i.timed.ctx.wait_for(0s));
       check(i.below.ctx.wait_for(30s), 2);
     });
     expect_taken_over([](const inherited& i) {

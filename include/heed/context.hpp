@@ -110,7 +110,9 @@ class HEED_API context {
   /// a cancel_func that left its scope, the line that made it. The same for every descendant that it ended.
   std::optional<std::source_location> canceled_at() const noexcept;
 
-  /// Blocks this thread until done; forever where cancel is not possible. No spinning: one futex.
+  /// Blocks this thread until done; forever where cancel is not possible. No spinning: one futex. In a forked
+  /// child it ends contexts whose deadline was set before the fork at their time (see docs/guide.md), and
+  /// below a merge there may throw `std::bad_alloc`; as do all waits below.
   void wait() const;
   /// Blocks until done (true) or until the duration has passed (false); a context that is done gives true,
   /// whatever the duration. Any duration type; too long ones saturate to forever; NaN is misuse
