@@ -1,5 +1,6 @@
 """The driver of ./bench: builds the programs, runs them in turn, round after round, and reports."""
 import argparse
+import itertools
 import os
 import platform
 import re
@@ -13,6 +14,7 @@ from plots import draw
 from programs import OUT, ROOT, Missing, programs
 from report import markdown, text
 from results import Results, parse
+from rows import families
 
 QUICK = 90  # seconds
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
@@ -59,7 +61,8 @@ def built():
 
 def measure(o, ready):
     results = Results()
-    only = f"({o.only})|^Floor/" if o.only else None
+    # Few rows at a time, so that what is compared is measured within a second or so.
+    parts = [f"({o.only})|^Floor/"] if o.only else list(families(row for row, _, _ in parse(ready[0].once())))
     OUT.mkdir(parents=True, exist_ok=True)
     files = {p.name: open(OUT / f"{p.name}.txt", "w", encoding="utf-8") for p in ready}
     start = time.monotonic()
@@ -69,18 +72,18 @@ def measure(o, ready):
             print(f"\rNo time for more than {round_} rounds: the machine is slow, or busy." + " " * 20)
             o.rounds = round_
             break
-        for program in ready:
-            if sys.stdout.isatty():
-                print(f"\rRound {round_ + 1} of {o.rounds}, {program.name}, {elapsed:.0f} s ...   ", end="", flush=True)
+        if sys.stdout.isatty():
+            print(f"\rRound {round_ + 1} of {o.rounds}, {elapsed:.0f} s ...   ", end="", flush=True)
+        for part, program in itertools.product(range(len(parts)), ready):
             try:
-                output = program.run(o.ms, only, round_ < o.large_rounds, results.order)
+                output = program.run(o.ms, parts[part], round_ < o.large_rounds, results.order)
             except Missing as e:
                 sys.exit(f"\n{program.name}: {e}")
             for row, count, metrics in parse(output, program.rename):
                 # Go prints a line for a benchmark whose sub-benchmarks were all left out.
-                if only and not re.search(only, row):
+                if not re.search(parts[part], row):
                     continue
-                results.add(program.name, round_, row, metrics)
+                results.add(program.name, (round_, part), row, metrics)
                 shown = "\t".join(f"{value:g} {unit}" for unit, value in metrics.items())
                 files[program.name].write(f"Benchmark{row}\t{count}\t{shown}\n")
     print(f"\r{o.rounds} rounds in {time.monotonic() - start:.0f} s." + " " * 30 + "\n")

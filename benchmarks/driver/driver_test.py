@@ -1,9 +1,10 @@
 """The driver's arithmetic and reading, against what is known."""
+import re
 import unittest
 
 import report
 from results import Results, Summary, parse, ratio
-from rows import marks
+from rows import families, marks
 
 
 class Reading(unittest.TestCase):
@@ -31,6 +32,20 @@ class Statistics(unittest.TestCase):
         go, heed = {0: 10, 1: 1000, 2: 10}, {0: 1, 1: 100, 3: 7}  # round 1 was disturbed, 2 and 3 are halves
         self.assertEqual(ratio(go, heed).values, [10, 10])
         self.assertIsNone(ratio({}, heed))
+
+
+class Families(unittest.TestCase):
+    def test_what_is_compared_is_measured_together(self):
+        rows = {m.row for _, group in marks() for m in group}
+        all_families = list(families(sorted(rows)))
+        for m in (m for _, group in marks() for m in group):
+            home, = (f for f in all_families if re.search(f, m.row))
+            self.assertRegex(m.go_row, home)
+            if isinstance(m.floor, str):
+                self.assertRegex(m.floor, home)
+
+    def test_a_row_without_a_mark_has_a_family(self):
+        self.assertEqual(list(families(["New/size=1", "New/size=2"])), ["^(New)(/|$)"])
 
 
 class Report(unittest.TestCase):

@@ -52,6 +52,10 @@ class Cpp:
         command += ["--large"] if large else []
         return output_of(*command)
 
+    def once(self):
+        """Each row a single time, in its smallest size: to learn which there are."""
+        return output_of(str(self.program), "--once")
+
     def rename(self, row):
         return row
 
@@ -92,7 +96,7 @@ class Rust:
         return ", ".join([version, *crates])
 
     def run(self, ms, only, large, rows):
-        only_rows = ["--rows", ",".join(rows)] if only else []
+        only_rows = ["--rows", ",".join(r for r in rows if re.search(only, r))] if only else []
         return output_of(str(self.program), "--ms", str(ms), *(["--large"] if large else []), *only_rows)
 
     def rename(self, row):

@@ -151,8 +151,8 @@ def text(results, names):
 def markdown(results, names, about, plots):
     """What stands between the markers of docs/performance.md."""
     parts = ["\n".join(f"- {line}" for line in about), "## heed beside Go and the floors", """\
-Medians over the rounds. `±` is the 95 % interval of the median to its left. Ratios are taken within each round, so that
-what disturbs a round disturbs both halves; their median is shown. *there?* says whether the wanted figure was reached."""]
+Medians over the rounds. `±` is the 95 % interval of the median to its left. In each round, what is compared is measured one
+right after the other, and the ratio taken, as what disturbs the one mostly disturbs the other; its median is shown. *there?* says whether the wanted figure was reached."""]
     for title, rows in marked(results):
         parts += [f"### {title}", markdown_table(HEAD, rows)]
     parts.append(NOTE)

@@ -15,18 +15,18 @@ def parse(text, rename=lambda name: name):
 
 
 class Results:
-    """implementation -> row -> unit -> {round: value}"""
+    """implementation -> row -> unit -> {when: value}; when: any key, the same for what was measured together"""
 
     def __init__(self):
         self.values = {}
         self.order = []  # of rows, as first seen
 
-    def add(self, implementation, round_, row, metrics):
+    def add(self, implementation, when, row, metrics):
         if row not in self.order:
             self.order.append(row)
         units = self.values.setdefault(implementation, {}).setdefault(row, {})
         for unit, value in metrics.items():
-            units.setdefault(unit, {})[round_] = value
+            units.setdefault(unit, {})[when] = value
 
     def get(self, implementation, row, unit="ns/op"):
         return self.values.get(implementation, {}).get(row, {}).get(unit, {})
@@ -58,6 +58,6 @@ class Summary:
 
 
 def ratio(above, below):
-    """The summary of the ratios within each round: what disturbs a round disturbs both of its halves."""
-    rounds = sorted(set(above) & set(below))
-    return Summary([above[r] / below[r] for r in rounds]) if rounds else None
+    """The summary of the ratios of what was measured together: what disturbs the one disturbs the other."""
+    both = set(above) & set(below)
+    return Summary([above[when] / below[when] for when in both]) if both else None

@@ -3,6 +3,7 @@
 A floor is another row, measured in the same run, or a number: what a bare sketch of this design took on
 the kind of machine that the marks were set on (nanoseconds on a Zen 4 server core).
 """
+import re
 from collections import namedtuple
 
 # go: the wanted Go / heed. floor_ratio: the wanted heed / floor. most: the wanted value itself.
@@ -83,3 +84,25 @@ def marks():
         mark("Memory/kind=WithTimeout", "B/ctx", floor=80, most=112),
         mark("Memory/kind=WithValue", "B/ctx", floor=40, most=56),
     ]
+
+
+def families(rows):
+    """What is measured in one go, program after program: regular expressions, one for all rows of one first name, with the
+    peers' rows and the floors that those are compared with. `rows`: heed's."""
+    together = {row.split("/")[0]: set() for row in rows}
+    floors = {name: set() for name in together}
+    for m in (m for _, group in marks() for m in group):
+        name, peer = m.row.split("/")[0], m.go_row.split("/")[0]
+        if name not in together:
+            continue
+        together[name].add(peer)
+        if isinstance(m.floor, str):
+            floors[name].add(m.floor)
+    for name, peers in list(together.items()):
+        # Compared with a peer's row that has a family: a part of that one.
+        for home in [p for p in peers if p != name and p in together]:
+            together[home] |= {name, *together.pop(name)}
+            floors[home] |= floors.pop(name)
+    for name, names in together.items():
+        names.add(name)
+        yield f"^({'|'.join(map(re.escape, sorted(names)))})(/|$)" + "".join(f"|^{f}$" for f in sorted(floors[name]))

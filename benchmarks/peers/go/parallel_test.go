@@ -29,16 +29,21 @@ func sizes(small []int, big ...int) []int {
 var only = flag.String("only", "", "measure only rows that match this regular expression")
 var pattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(*only) })
 
+// rowOf is the row's name as it is reported: see BenchmarkErrOKKinds.
+func rowOf(name string) string {
+	return strings.Replace(strings.TrimPrefix(name, "Benchmark"), "Kinds/", "/", 1)
+}
+
 // wanted skips a benchmark without sub-benchmarks that is not to be measured.
 func wanted(b *testing.B) {
-	if !pattern().MatchString(strings.TrimPrefix(b.Name(), "Benchmark")) {
+	if !pattern().MatchString(rowOf(b.Name())) {
 		b.Skip()
 	}
 }
 
 // matches tells whether this row of b is to be measured. Ask before expensive preparations.
 func matches(b *testing.B, name string) bool {
-	return pattern().MatchString(strings.TrimPrefix(b.Name(), "Benchmark") + "/" + name)
+	return pattern().MatchString(rowOf(b.Name() + "/" + name))
 }
 
 // row is b.Run, where the row is to be measured.
