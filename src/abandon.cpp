@@ -6,23 +6,6 @@
 
 namespace heed::inline v0 {
 
-bool abandon_single(cancel_node& n) noexcept {
-  if (n.own.children.load(std::memory_order_acquire).has_table()) return false;
-  shard& s = n.own;
-  const locked guard(s.lock);
-  cancel_node* c = nullptr;
-  if (!holds_one_child(s, c) || !c || s.orphan || !rides(*c)) return false;
-  // The number cannot go to 0 in between: then it would be for the general way to go on below.
-  std::uint32_t before = c->handles.load(std::memory_order_relaxed);
-  do {
-    if ((before & node::number) == 0) return false;
-    // acq_rel, as in release_handle().
-  } while (!c->handles.compare_exchange_weak(before, before & ~node::up, std::memory_order_acq_rel,
-                                             std::memory_order_relaxed));
-  take_single_out(s, *c);
-  return true;
-}
-
 void abandon(cancel_node& n) noexcept {
   // I7: children that have become unreachable too are linked by their `next`, as in a walk. None of these can
   // be canceled meanwhile: that would need one of the handles that are gone.

@@ -120,8 +120,7 @@ bool callback_base::unlist_anywhere() noexcept HEED_UNCHECKED {
   bool last = false;
   if (listed) {
     tree::take(s, *this);
-    last = s.orphan && s.empty();
-    if (last) s.orphan = false;
+    last = was_last_of_orphan(s);
     owner_ = nullptr;
   }
   s.lock.unlock();

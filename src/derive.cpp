@@ -201,7 +201,7 @@ template <class Node>
 }
 
 [[gnu::noinline]] static scope* born_done(cancel_node& n, cancel_node& above, std::uint64_t w) {
-  hold(*n.parent);  // L2: it is not linked
+  n.parent->holds.fetch_add(1, std::memory_order_relaxed);  // L2: it is not linked
   inherit_word(n, above, w);
   return &n;
 }
@@ -247,10 +247,8 @@ template <below what, class Node>
   // acquire: the table's making.
   if (above.own.children.load(std::memory_order_acquire).has_table()) [[unlikely]]
     return linked_in_table<what>(above, n);
-  shard* s = above.own.lock.try_lock() ? &above.own : nullptr;
-  if (s && !is_shard_of(*s, above)) [[unlikely]]
-    return unlocked_and_linked(n, *s);
-  return linked_in<what>(above, s, 0, n);
+  // Where it has a table meanwhile, no room is found there.
+  return linked_in<what>(above, above.own.lock.try_lock() ? &above.own : nullptr, 0, n);
 }
 
 [[gnu::noinline]] static scope* child_of_value(value_node& parent, void* room) {
@@ -274,9 +272,10 @@ static bool is_usual(kind parent) noexcept {
 
 scope* derived::make(const context& parent, std::source_location where) {
   node* const parent_node = tree::of(parent);
-  const bool usual = (!parent_node || (is_usual(parent_node->what) && !parent_node->is(node::own_memory))) &&
-                     track::surely_off();
-  void* const room = usual ? pool::take_quickly(sizeof(cancel_node)) : nullptr;
+  if (!track::surely_off() ||
+      (parent_node && (!is_usual(parent_node->what) || parent_node->is(node::own_memory)))) [[unlikely]]
+    return child_anywhere(parent, where);
+  void* const room = pool::take_quickly(sizeof(cancel_node));
   if (!room) [[unlikely]]
     return child_anywhere(parent, where);
   if (!parent_node) return ::new (room) cancel_node;

@@ -70,7 +70,7 @@ canceler cancel_func::share() const noexcept {
 }
 
 void cancel_func::release() noexcept {
-  if (scope_) release_handle(&node_of(*std::exchange(scope_, nullptr)));
+  if (scope_) release_one_of_many(node_of(*std::exchange(scope_, nullptr)));  // the context is there, mostly
 }
 
 }  // namespace heed::inline v0

@@ -23,26 +23,29 @@ void link(cancel_node& n);
 inline bool rides(const cancel_node& child) noexcept {
   return child.parent && child.parent->what >= kind::cancel;
 }
-// For a child that rode, or a callback, that was taken off `s`, whose lock is held, and does not go itself:
-// it has a hold from now on (L1, L2).
+// Something was taken off `s`, whose lock is held. True: it was the last, and so has the hold that all had
+// (L1).
+inline bool was_last_of_orphan(shard& s) noexcept HEED_REQUIRES(s.lock) {
+  if (!s.orphan || !s.empty()) return false;
+  s.orphan = false;
+  return true;
+}
+// For a child that rode, or a callback, that was taken off and does not go itself: it has a hold from now on
+// (L2).
 inline void start_holding(cancel_node& above, shard& s) noexcept HEED_REQUIRES(s.lock) {
-  if (s.orphan && s.empty()) {
-    s.orphan = false;  // what all had, the last to go has for itself (L1)
-  } else {
-    above.holds.fetch_add(1, std::memory_order_relaxed);  // relaxed: it is kept by what hangs there
-  }
+  if (was_last_of_orphan(s)) return;
+  above.holds.fetch_add(1, std::memory_order_relaxed);  // relaxed: it is kept by what hangs there
 }
 // For a child that has a hold of its own, wherever it goes.
 inline void stop_being_orphan(cancel_node& above, shard& s) noexcept HEED_REQUIRES(s.lock) {
-  if (!s.orphan || !s.empty()) return;
-  s.orphan = false;
+  if (!was_last_of_orphan(s)) return;
   // release: as in drop(). Not the last: the caller has a pin, or what is between the child and `above` has a
   // hold.
   above.holds.fetch_sub(1, std::memory_order_release);
 }
 // For a child that was taken off and does not go itself.
 inline void taken_off(cancel_node& above, shard& s, const cancel_node& child) noexcept HEED_REQUIRES(s.lock) {
-  return rides(child) ? start_holding(above, s) : stop_being_orphan(above, s);
+  return child.parent == &above ? start_holding(above, s) : stop_being_orphan(above, s);  // whether it rides
 }
 // For a node whose last handle has gone: what still hangs in `s`, whose lock is held, keeps it (L1).
 inline void make_orphan(cancel_node& n, shard& s) noexcept HEED_REQUIRES(s.lock) {
@@ -160,7 +163,7 @@ inline bool put(shard& s, unsigned number, cancel_node& c, chunk*& spare) noexce
 }
 // The same where it hangs in no chunk.
 inline void take_single_out(shard& s, cancel_node& c) noexcept HEED_REQUIRES(s.lock) {
-  c.hung.store(number_of(c), std::memory_order_relaxed);
+  c.hung.store(0, std::memory_order_relaxed);  // H1: its number
   s.children.store({}, std::memory_order_relaxed);
 }
 inline chunk* take_out(shard& s, cancel_node& c) noexcept {

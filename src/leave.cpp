@@ -56,6 +56,16 @@ template <auto with_hold, class Node>
   return owes ? with_hold(n, n.parent) : free_quickly(n);
 }
 
+// One that rode, and has just been taken off its list, which is locked.
+template <auto with_hold, class Node>
+[[gnu::always_inline]] inline bool free_taken_out(Node& n, shard& s, chunk* emptied) noexcept HEED_UNCHECKED {
+  const bool owes = was_last_of_orphan(s);  // and drops it
+  const bool wake = s.lock.unlock_only();
+  if (wake || emptied || owes) [[unlikely]]
+    return free_slowly<with_hold>(n, emptied, owes, wake ? &s : nullptr);
+  return free_quickly(n);
+}
+
 // It hangs below a scope, and nobody has turned it yet; and the last handles go. True: it is gone.
 // `otherwise`: it is not so, or not for sure, and nothing has changed but that a shard may be locked.
 // `with_hold`: one of the two above. If that says no, the node is off its list, and has a hold on its parent.
@@ -70,36 +80,94 @@ template <bool riding, auto with_hold, auto otherwise, class Node>
     return otherwise(n, &s);
   }
   chunk* const emptied = take_out(s, n);
-  bool owes = true;  // L2
-  if constexpr (riding) {
-    owes = s.orphan && s.empty();  // L1: it drops what all had
-    if (owes) s.orphan = false;
-  } else {
-    stop_being_orphan(above, s);
-  }
+  if constexpr (riding) return free_taken_out<with_hold>(n, s, emptied);
+  stop_being_orphan(above, s);
   const bool wake = s.lock.unlock_only();
-  if (wake || emptied || (riding && owes)) [[unlikely]]
-    return free_slowly<with_hold>(n, emptied, owes, wake ? &s : nullptr);
-  return riding ? free_quickly(n) : with_hold(n, n.parent);
+  if (wake || emptied) [[unlikely]]
+    return free_slowly<with_hold>(n, emptied, true, wake ? &s : nullptr);
+  return with_hold(n, n.parent);
+}
+
+template <auto with_hold, auto otherwise, class Node>
+[[gnu::noinline]] bool free_riding(Node& n) noexcept {
+  return free_hanging<true, with_hold, otherwise>(n);
+}
+// The same where it is the only child there and rides, as most do: then there is no table, and no walk has
+// taken it off.
+template <auto with_hold, auto otherwise, class Node>
+[[gnu::always_inline]] inline bool free_only_child(Node& n) noexcept HEED_UNCHECKED {
+  shard& s = static_cast<cancel_node&>(*n.parent).own;
+  const children_of_shard only = children_of_shard::of_single(&n);
+  // relaxed: only chooses.
+  if (s.children.load(std::memory_order_relaxed) != only || !s.lock.try_lock()) [[unlikely]]
+    return free_riding<with_hold, otherwise>(n);
+  // acquire: as above.
+  if (s.children.load(std::memory_order_relaxed) != only || n.holds.load(std::memory_order_acquire) != 1)
+      [[unlikely]]
+    return otherwise(n, &s);
+  take_single_out(s, n);
+  return free_taken_out<with_hold>(n, s, nullptr);
 }
 
 [[gnu::noinline]] bool release_hanging(cancel_node& n) noexcept {
-  return free_hanging<true, free_and_drop<cancel_node>, release_otherwise>(n);
+  return free_only_child<free_and_drop<cancel_node>, release_otherwise>(n);
 }
 [[gnu::noinline]] bool leave_hanging(cancel_node& n) noexcept {
-  return free_hanging<true, free_unless_last<cancel_node>, stay>(n);
+  return free_only_child<free_unless_last<cancel_node>, stay>(n);
+}
+
+// Next, what after_last_handle_anyhow() does for one that is live, where there is a single shard that is free
+// just now.
+
+[[gnu::noinline]] void unlocked_and_released(cancel_node& n, std::uint32_t before) noexcept HEED_UNCHECKED {
+  n.own.lock.unlock();
+  after_last_handle_anyhow(n, before);
+}
+// An ancestor cannot end `c` any more. False: nobody has it in hand, so it is for abandon() to go on below.
+inline bool take_up_away(cancel_node& c) noexcept {
+  std::uint32_t before = c.handles.load(std::memory_order_relaxed);
+  do {
+    if ((before & node::number) == 0) return false;
+    // acq_rel, as in release_handle().
+  } while (!c.handles.compare_exchange_weak(before, before & ~node::up, std::memory_order_acq_rel,
+                                            std::memory_order_relaxed));
+  return true;
+}
+// Nothing can end it any more: where one child rides on it, that somebody has in hand, and nothing else hangs
+// there, that child gets the handles' hold (L6).
+[[gnu::always_inline]] inline void abandon_single(cancel_node& n) noexcept HEED_UNCHECKED {
+  shard& s = n.own;
+  if (!s.lock.try_lock()) [[unlikely]]
+    return after_last_handle_anyhow(n, 1);
+  cancel_node* c = nullptr;
+  if (!holds_one_child(s, c) || !c || s.orphan || c->parent != &n || !take_up_away(*c)) [[unlikely]]
+    return unlocked_and_released(n, 1);
+  take_single_out(s, *c);
+  if (s.lock.unlock_only()) [[unlikely]]
+    s.lock.wake();
+}
+// Something can: what hangs there gets that hold (L6).
+[[gnu::always_inline]] inline void orphan_single(cancel_node& n,
+                                                 std::uint32_t before) noexcept HEED_UNCHECKED {
+  shard& s = n.own;
+  if (!s.lock.try_lock()) [[unlikely]]
+    return after_last_handle_anyhow(n, before);
+  if (!is_shard_of(s, n) || s.orphan || s.empty()) [[unlikely]]
+    return unlocked_and_released(n, before);
+  s.orphan = true;
+  if (s.lock.unlock_only()) [[unlikely]]
+    s.lock.wake();
 }
 
 // It is live, something was ever hung on it, and `before` is what there is in `handles`, with the last one.
 [[gnu::noinline]] void release_hooked(cancel_node& n, std::uint32_t before) noexcept {
   if (before == 1) {
     n.handles.store(0, std::memory_order_relaxed);  // nobody else has it in hand, nor a way to end it
-  } else {
-    // release/acquire: as in release_handle().
-    before = n.handles.fetch_sub(1, std::memory_order_acq_rel);
+    return abandon_single(n);
   }
-  if (before == 1 ? abandon_single(n) : orphan_single(n)) return;
-  after_last_handle(n, before);
+  // release/acquire: as in release_handle().
+  before = n.handles.fetch_sub(1, std::memory_order_acq_rel);
+  before == 1 ? abandon_single(n) : orphan_single(n, before);
 }
 
 [[gnu::noinline]] void free_slowly_and_drop(node& n, node* above) noexcept {
@@ -168,7 +236,7 @@ template <std::uint32_t handles, auto with_hold, auto otherwise, class Node>
   if (n.holds.load(std::memory_order_acquire) != 1) return otherwise(n, nullptr);
   if (!n.parent) return free_quickly(n);
   if ((w & word::inherited) == 0) {
-    if (rides(n)) return free_hanging<true, with_hold, otherwise>(n);
+    if (rides(n)) return free_only_child<with_hold, otherwise>(n);
     if (n.parent->what == kind::value && static_cast<value_node&>(*n.parent).within != &never_ending)
       return free_hanging<false, with_hold, otherwise>(n);
   }
@@ -189,7 +257,7 @@ template <std::uint32_t handles, auto with_hold, auto otherwise, class Node>
 // L8. `before` is what there is in `handles`, with the last one, or the last two.
 [[gnu::noinline]] void release_inherited(cancel_node& n, std::uint32_t before) noexcept {
   n.handles.store(before - 1, std::memory_order_relaxed);  // nobody else has it in hand
-  drop(&n);
+  if (!drop_unless_last(n)) drop(&n);
 }
 [[gnu::noinline]] bool leave_inherited(cancel_node& n, std::uint32_t before) noexcept {
   n.handles.store(before - 2, std::memory_order_relaxed);
@@ -212,6 +280,17 @@ template <std::uint32_t handles, auto with_hold, auto otherwise, class Node>
 }
 
 }  // namespace
+
+void after_last_handle(node& n, std::uint32_t before) noexcept {
+  if (n.what >= kind::cancel) {
+    auto& c = static_cast<cancel_node&>(n);
+    // acquire: as in after_last_handle_anyhow().
+    const std::uint64_t w = c.word.load(std::memory_order_acquire);
+    if ((w & word::hooks) && (w & word::verdict) == 0)
+      return before == 1 ? abandon_single(c) : orphan_single(c, before);
+  }
+  after_last_handle_anyhow(n, before);
+}
 
 // Nothing foreign runs in here: neither callbacks, in which one of the handles may be moved away, nor the end
 // of a value, with which the object that holds them may go. Where it says no, both are still there; the node

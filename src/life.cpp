@@ -120,26 +120,6 @@ void orphan(cancel_node& n) noexcept {
 
 }  // namespace
 
-bool orphan_single(cancel_node& n) noexcept {
-  if (n.own.children.load(std::memory_order_acquire).has_table()) return false;
-  const locked guard(n.own.lock);
-  if (!is_shard_of(n.own, n) || n.own.orphan || n.own.empty()) return false;
-  n.own.orphan = true;
-  return true;
-}
-
-bool drop_unless_last(node& n) noexcept {
-  std::uint32_t count = n.holds.load(std::memory_order_relaxed);
-  while (count != 1) {
-    // release: as in drop(); somebody else will be last.
-    if (n.holds.compare_exchange_weak(count, count - 1, std::memory_order_release,
-                                      std::memory_order_relaxed)) {
-      return true;
-    }
-  }
-  return false;
-}
-
 // Merges that are gone but for their hold on the second parent are linked by `next`.
 [[gnu::noinline]] static void drop_merge(merge_node& m, merge_node*& half) noexcept {
   track::gone(m);
@@ -157,7 +137,7 @@ bool drop_unless_last(node& n) noexcept {
   // acquire: abandon() took it away with the lock held, so what is loaded next is not older than that.
   if (!rides(c) || (c.handles.load(std::memory_order_acquire) & node::up)) return false;
   const auto& above = static_cast<const cancel_node&>(*c.parent);
-  return !above.own.children.load(std::memory_order_acquire).has_table() && above.own.lock.is_free();
+  return above.own.children.load(std::memory_order_acquire).nothing() && above.own.lock.is_free();
 }
 
 // One that is trivial; its parent.
@@ -188,13 +168,13 @@ static inline node* free_trivial(node& n) noexcept {
     next = free_trivial(n);
     return true;
   }
-  if (n.what == kind::value) {
+  if (n.what != kind::cancel) {
+    if (n.what != kind::value) return false;
     next = n.parent;
     destroy_value(static_cast<value_node*>(&n));
     return true;
   }
   if (n.is(node::own_memory)) return false;
-  if (n.what != kind::cancel) return false;
   auto& c = static_cast<cancel_node&>(n);
   // acquire: L4, L7.
   const std::uint64_t w = c.word.load(std::memory_order_acquire);
@@ -204,7 +184,7 @@ static inline node* free_trivial(node& n) noexcept {
   // acquire: L3. After those three: who writes `inherited`, or takes `up` away, has pinned before what it
   // goes on with.
   if (n.holds.load(std::memory_order_acquire) != 1) return false;
-  if (c.own.children.load(std::memory_order_relaxed).has_table()) return false;
+  if (!c.own.children.load(std::memory_order_relaxed).nothing()) return false;  // a table
   next = c.parent;
   c.~cancel_node();
   pool::give(&c, sizeof c);
@@ -264,8 +244,7 @@ bool leave(cancel_node& n, fate f) noexcept {
       const bool goes =
           f == fate::gone || (f == fate::gone_if_alone && n.holds.load(std::memory_order_acquire) == 1);
       if (goes && rides(n)) {
-        owes = s.orphan && s.empty();  // L1: it drops what all had
-        if (owes) s.orphan = false;
+        owes = was_last_of_orphan(s);  // and drops it
       } else {
         taken_off(*above, s, n);
       }
@@ -281,14 +260,13 @@ void release_scope(node& n) noexcept {
   if (cancel_node* within = node_of(static_cast<value_node&>(n).within)) release_handle(within);  // one deep
 }
 
-void after_last_handle(node& n, std::uint32_t before) noexcept {
+void after_last_handle_anyhow(node& n, std::uint32_t before) noexcept {
   if (n.what >= kind::cancel) {
     auto& c = static_cast<cancel_node&>(n);
     const std::uint64_t w = c.word.load(std::memory_order_acquire);
     const bool live = (w & word::verdict) == 0;
     if (w & word::hooks) {
       // What keeps it from now on gets the hold that the handles had.
-      if (live && (before == 1 ? abandon_single(c) : orphan_single(c))) return;
       if (live && before == 1) {
         abandon(c);
       } else {

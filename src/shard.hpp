@@ -56,6 +56,7 @@ class children_of_shard {
   static children_of_shard of_table(shard_table* t) noexcept { return {t, is_table}; }
   static children_of_shard of_found(cancel_node* c) noexcept { return {c, is_found}; }
   constexpr children_of_shard() noexcept = default;
+  friend bool operator==(children_of_shard, children_of_shard) noexcept = default;
 
  private:
   enum kind : std::uintptr_t { is_chunks, is_single, is_table, is_found, tags = 3 };

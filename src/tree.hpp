@@ -262,16 +262,24 @@ inline void hold(node& n) noexcept {
 // run foreign code.
 void drop(node* n) noexcept;
 // One hold less, unless it is the last: then false, and nothing has changed.
-bool drop_unless_last(node& n) noexcept;
+inline bool drop_unless_last(node& n) noexcept {
+  std::uint32_t count = n.holds.load(std::memory_order_relaxed);
+  while (count != 1) {
+    // release: as in drop(); somebody else will be last.
+    if (n.holds.compare_exchange_weak(count, count - 1, std::memory_order_release,
+                                      std::memory_order_relaxed)) {
+      return true;
+    }
+  }
+  return false;
+}
 inline void retain_handle(node& n) noexcept {
   if (n.what == kind::todo) return;
   n.handles.fetch_add(1, std::memory_order_relaxed);  // relaxed: the caller has one already
 }
 // The last handle has gone, and `before` is what there was.
 void after_last_handle(node& n, std::uint32_t before) noexcept;
-// For one that can still be ended, whose last handle has gone, and that has a single shard: true, and what
-// hangs there has got the handles' hold. False: it is not so, and nothing has changed.
-bool orphan_single(cancel_node& n) noexcept;
+void after_last_handle_anyhow(node& n, std::uint32_t before) noexcept;  // the same in many steps (life.cpp)
 // One handle less, where there seemed to be one only.
 void release_only_handle(node& n) noexcept;
 // Where `n` is a value, without handles now: its one on its scope less.
@@ -385,9 +393,6 @@ std::source_location place_of(const cancel_node& decider) noexcept;
 
 // Nothing can end `n` any more: lets go of its after_funcs and children. The caller keeps it alive.
 void abandon(cancel_node& n) noexcept;
-// The same where one child rides on it, that somebody has in hand, and nothing else hangs there: true, and
-// the child has got the caller's hold on `n`. False: it is not so, and nothing has changed.
-bool abandon_single(cancel_node& n) noexcept;
 
 // Counts who uses a scheduler, for its destructor.
 class scheduler_use {

@@ -202,10 +202,8 @@ class walk {
       return taken;
     }
     const auto holds = static_cast<std::uint32_t>(taken.size());
-    const bool orphans = s.orphan && s.empty();
-    if (orphans) s.orphan = false;
-    // With what that shard had for all of them (L1). The pin of the walk keeps `n`.
-    n.holds.fetch_add(orphans ? holds - 1 : holds, std::memory_order_relaxed);
+    // With what that shard had for all of them. The pin of the walk keeps `n`.
+    n.holds.fetch_add(was_last_of_orphan(s) ? holds - 1 : holds, std::memory_order_relaxed);
     return taken;
   }
 

@@ -55,7 +55,8 @@ class HEED_API context {
         scope_(std::exchange(other.scope_, &never_ending)) {}
   context& operator=(context other) noexcept {
     node_head* const mine = node_;
-    node_ = apart(other.node_);
+    node_ = other.node_;
+    asm("" : "+m"(node_));  // two stores, not one of 16 bytes put together first
     other.node_ = mine;
     std::swap(scope_, other.scope_);
     return *this;

@@ -31,12 +31,18 @@ constexpr duration saturate(const std::chrono::duration<Rep, Period>& d) {
   const auto count = d.count();
   if constexpr (std::integral<Rep> && !centuries) {
     using scale = std::ratio_divide<Period, std::nano>;  // one unit is num / den nanoseconds
-    __extension__ using wide = __int128;                 // holds the product of any two 64-bit numbers
-    const wide scaled = static_cast<wide>(count) * scale::num;
-    const wide ns = scaled / scale::den + (scaled % scale::den > 0 ? 1 : 0);
-    if (ns >= top) return duration::max();
-    if (ns <= -static_cast<wide>(top) - 1) return duration::min();
-    return duration(static_cast<std::int64_t>(ns));
+    if constexpr (scale::den == 1) {
+      std::int64_t ns = 0;
+      if (!__builtin_mul_overflow(count, scale::num, &ns)) return duration(ns);
+      return count > 0 ? duration::max() : duration::min();
+    } else {
+      __extension__ using wide = __int128;  // holds the product of any two 64-bit numbers
+      const wide scaled = static_cast<wide>(count) * scale::num;
+      const wide ns = scaled / scale::den + (scaled % scale::den > 0 ? 1 : 0);
+      if (ns >= top) return duration::max();
+      if (ns <= -static_cast<wide>(top) - 1) return duration::min();
+      return duration(static_cast<std::int64_t>(ns));
+    }
   } else {
     const auto ns = static_cast<long double>(count) * std::nano::den * Period::num / Period::den;
     if (ns != ns) misuse("heed: a duration is NaN");

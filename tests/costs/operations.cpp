@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -31,6 +32,16 @@ constexpr heed::key<int> key{"key"};
 constexpr heed::key<int> other_key{"other"};
 constexpr heed::key<long> long_key{"long"};
 constexpr heed::key<std::string> text_key{"text"};
+
+// A chain of ten; only its lowest context is in hand in the end, and nothing cancels there.
+heed::context chain(heed::context from) {
+  for (int i = 0; i < 10; ++i) {
+    heed::cancelable next = heed::with_cancel(from);
+    next.cancel.release();
+    from = std::move(next.ctx);
+  }
+  return from;
+}
 
 }  // namespace
 
@@ -81,6 +92,14 @@ int main() {
     keep(heed::with_cancel(ctx));
     cancel();
   });
+  measure("a chain of ten, background", [&] { keep(chain(background)); });
+  measure("a chain of ten, canceled by its parent", [&] {
+    const auto [ctx, cancel] = heed::with_cancel(background);
+    const heed::context lowest = chain(ctx);
+    cancel();
+    keep(lowest);
+  });
+  measure("a chain of ten, canceled parent", [&] { keep(chain(ended)); });
   measure("without_cancel", [&] { keep(heed::without_cancel(live)); });
   measure("merge + cancel", [&] {
     auto c = heed::merge(live, background);
