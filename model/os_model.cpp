@@ -121,6 +121,8 @@ int try_at_fork(void (*)(), void (*)(), void (*)()) noexcept {
 void write_error(const char* text, std::size_t size) noexcept {
   model::fail("heed says: " + std::string(text, size));
 }
+void stay_loaded() noexcept {}
+
 int start_thread(void (*body)()) noexcept {
   return !model::threads_refused && model::spawn_daemon(body) ? 0 : EAGAIN;
 }

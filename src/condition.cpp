@@ -39,7 +39,7 @@ enum helper : std::uint32_t { unneeded, posted, finished };  // condition_sleepe
 condition_sleeper::condition_sleeper(const context& ctx, std::condition_variable& cv,
                                      std::unique_lock<std::mutex>& lock)
     : work(&condition_sleeper::on_step), cv_(cv), lock_(lock), mutex_(*lock.mutex()) {
-  process_scheduler::prepare_for_fork();  // before a helper may start its first thread
+  process_scheduler::prepare_for_threads();  // before a helper may start its first thread
   callback_.emplace(ctx, teller{this});
 }
 

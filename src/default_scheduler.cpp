@@ -35,6 +35,11 @@ void process_scheduler::prepare_for_fork() {
   told.store(true, std::memory_order_relaxed);
 }
 
+void process_scheduler::prepare_for_threads() {
+  prepare_for_fork();
+  os::stay_loaded();
+}
+
 void process_scheduler::arm(timer& t, time_point) {
   time_.arm(t);
 }
@@ -45,7 +50,7 @@ void process_scheduler::disarm(timer& t) noexcept {
 
 void process_scheduler::reserve() {
   if (threads_.ready()) return;
-  prepare_for_fork();
+  prepare_for_threads();
   threads_.reserve();
 }
 

@@ -20,9 +20,12 @@ class process_scheduler final : public scheduler {
 
   executor& threads() noexcept { return threads_; }
   timekeeper& time() noexcept { return time_; }
-  // Has fork() take the locks of the process from now on. To be called before the first thread is started,
-  // and before the merges' lock is used. Throws std::system_error.
+  // Has fork() take the locks of the process from now on. To be called before the merges' lock is used.
+  // Throws std::system_error.
   static void prepare_for_fork();
+  // The same, and has the library stay: threads will run in it. To be called before the first one is started,
+  // and before any lock is taken for that.
+  static void prepare_for_threads();
 
  private:
   static void before_fork() noexcept;

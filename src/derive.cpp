@@ -328,7 +328,7 @@ scope* with_timer(const context& parent, time_point when, time_point now, schedu
   }
   n->word.store(word::uncommon | word::at(where), std::memory_order_relaxed);  // nobody else has it yet
   unlinked pending{n};
-  if (when <= now && !parent.done()) {
+  if (when <= now && when != time_point::max() && !parent.done()) {
     // Before it is linked, so that nothing else can have ended it.
     n->word.store(static_cast<std::uint64_t>(errc::deadline_exceeded) | word::settled | word::uncommon |
                       word::at(where),
@@ -352,7 +352,7 @@ scope* with_timer(const context& parent, time_point when, time_point now, schedu
   // Where the parent was done by now, no walk comes along to disarm it.
   if (n->word.load(std::memory_order_relaxed) & word::inherited) disarm(*n);
   // A clock that is driven by hand may have passed it before it was armed, and not move again.
-  if (own && when <= on.now()) expire(*n);
+  if (own && when <= on.now() && when != time_point::max()) expire(*n);
   return made.done();
 }
 

@@ -57,6 +57,9 @@ void write_error(const char* text, std::size_t size) noexcept;
 // Starts a detached thread with all signals blocked but those of its own faults; 0, or the errno that tells
 // why not.
 int start_thread(void (*body)()) noexcept;
+// From here on the code of this library is not unloaded, where it lies inside a plug-in, say: dlclose() lets
+// it be. Takes the loader's lock, so it is called with none of heed's.
+void stay_loaded() noexcept;
 // Has `last` called when the calling thread ends, after its thread_local objects are gone; once, and not
 // where the whole process ends. One function for the process. False: that cannot be had.
 bool at_thread_exit(void (*last)()) noexcept;

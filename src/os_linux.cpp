@@ -9,7 +9,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <link.h>
 #include <sched.h>
 #if __has_include(<sys/rseq.h>)
 #include <sys/rseq.h>
@@ -21,6 +23,10 @@
 #include <cstddef>
 #include <ctime>
 #include <system_error>
+
+// Before glibc 2.34 in a library of their own, which is there where a plug-in is.
+#pragma weak dlsym
+#pragma weak dladdr1
 
 namespace heed::inline v0::os {
 namespace {
@@ -240,6 +246,21 @@ int start_thread(void (*body)()) noexcept {
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   ::pthread_attr_destroy(&attributes);
   return e;
+}
+
+void stay_loaded() noexcept {
+#if defined(__GLIBC__)                              // others do not unload
+  static constinit sync::atomic<bool> done{false};  // relaxed: once more is harmless
+  if (done.exchange(true, std::memory_order_relaxed) || !&::dlsym || !&::dladdr1) return;
+  Dl_info module;
+  void* map = nullptr;
+  if (::dladdr1(reinterpret_cast<const void*>(&stay_loaded), &module, &map, RTLD_DL_LINKMAP) == 0) return;
+  const char* name = static_cast<const link_map*>(map)->l_name;
+  if (*name == '\0') return;  // the program itself
+  // By its name: whoever links a program statically is warned of one that names it in code.
+  if (void* load = ::dlsym(RTLD_DEFAULT, "dlopen"))
+    reinterpret_cast<decltype(&::dlopen)>(load)(name, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+#endif
 }
 
 bool at_thread_exit(void (*last)()) noexcept {

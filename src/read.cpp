@@ -33,8 +33,8 @@ std::optional<time_point> earliest_deadline(const cancel_node* n) noexcept {
     if (n->what == kind::merge) own = static_cast<const merge_node*>(n)->when;
     if (own) earliest = earliest ? std::min(*earliest, *own) : *own;
     // The nearest one is the earliest: with_deadline() sees to that, where all count on one clock. A merge
-    // knows of all above it.
-    if (n->what == kind::merge || (own && !n->is(node::mixed))) break;
+    // and a custom context know of all above them.
+    if (n->what >= kind::custom || (own && !n->is(node::mixed))) break;
   }
   return earliest;
 }

@@ -24,7 +24,7 @@ thread_local constinit bool keeps_time = false;
 }  // namespace
 
 void timekeeper::prepare(unsigned index) {
-  process_scheduler::prepare_for_fork();  // before any lock is taken
+  process_scheduler::prepare_for_threads();  // before any lock is taken
   const locked guard(starting_);
   if ((made_.load(std::memory_order_relaxed) >> index & 1) == 0) {
     shard& s = shards_[index];

@@ -1,7 +1,10 @@
 // Time driven by hand: what fires, in which order, and what now() is meanwhile.
 #include "support.hpp"
 
+#include <heed/wait.hpp>
+
 #include <algorithm>
+#include <cmath>
 #include <deque>
 #include <latch>
 #include <map>
@@ -46,6 +49,27 @@ TEST_F(ManualScheduler, StartsWhereItIsTold) {
   EXPECT_EQ(heed::manual_scheduler(time_point(42s)).now(), time_point(42s));
   EXPECT_EQ(heed::manual_scheduler(time_point::min()).now(), time_point::min());
   EXPECT_EQ(heed::manual_scheduler().now(), time_point(1h));
+}
+
+// What is never due is not due when the clock can go no further, nor where it began below its epoch.
+TEST(ManualSchedulerTime, NeverIsNever) {
+  for (const time_point start : {time_point(1h), time_point(-24h), time_point::min()}) {
+    heed::manual_scheduler time(start);
+    const heed::context root = heed::background(time);
+    const auto check = [](const heed::context& ctx) {
+      EXPECT_EQ(ctx.deadline(), time_point::max());
+      EXPECT_TRUE(is_live(ctx));
+    };
+    const auto before = heed::with_timeout(root, heed::duration::max());
+    const auto endless = heed::with_timeout(root, std::chrono::duration<double>(HUGE_VAL));
+    time.advance(heed::duration::max());
+    const auto after = heed::with_timeout(root, heed::duration::max());
+    const auto at_last = heed::with_deadline(root, time_point::max());
+    const auto because = heed::with_deadline(root, time_point::max(), "never");
+    for (const auto* made : {&before, &endless, &after, &at_last, &because}) check(made->ctx);
+    EXPECT_TRUE(heed::with_deadline(root, time_point::max() - 1ns).ctx.done()) << "it may be late";
+    EXPECT_FALSE(heed::sleep_for(after.ctx, 0s));
+  }
 }
 
 TEST_F(ManualScheduler, FiresAtTheDeadlineNotBefore) {

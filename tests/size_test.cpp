@@ -2,6 +2,7 @@
 #include "sanitizers.hpp"
 
 #include <heed/heed.hpp>
+#include <heed/stop_token.hpp>
 
 #include <gtest/gtest.h>
 
@@ -10,6 +11,8 @@
 #include <atomic>
 #include <deque>
 #include <fstream>
+#include <optional>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -249,6 +252,24 @@ TEST(Size, MillionMergesBuiltCanceledDropped) {
     EXPECT_TRUE(cancel("root"));
     EXPECT_TRUE(leaf.done());
     EXPECT_EQ(leaf.cause().message(), "root");
+    leaf = {};
+  });
+}
+
+// Each asks its parent for a deadline, and there is none.
+TEST(Size, ChainOfAMillionStopTokens) {
+  on_small_stack([] {
+    std::stop_source source;
+    heed::context leaf;
+    for (int i = 0; i < million; ++i) {
+      auto [next, stop] = heed::with_stop_token(leaf, source.get_token());
+      stop.release();
+      leaf = std::move(next);
+    }
+    EXPECT_EQ(leaf.deadline(), std::nullopt);
+    EXPECT_FALSE(leaf.done());
+    EXPECT_TRUE(source.request_stop());
+    EXPECT_TRUE(leaf.done());
     leaf = {};
   });
 }

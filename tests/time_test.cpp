@@ -152,6 +152,7 @@ TEST(SaturatingAdd, StaysInRange) {
   static_assert(saturating_add(time_point(1s), 2s) == time_point(3s));
   EXPECT_EQ(saturating_add(t, -10s), time_point(-5s));
   EXPECT_EQ(saturating_add(t, duration::max()), time_point::max());
+  EXPECT_EQ(saturating_add(time_point(-5s), duration::max()), time_point::max()) << "for ever";
   EXPECT_EQ(saturating_add(time_point(-5s), duration::min()), time_point::min());
   EXPECT_EQ(saturating_add(time_point::max(), duration(1)), time_point::max());
   EXPECT_EQ(saturating_add(time_point::min(), duration(-1)), time_point::min());

@@ -444,6 +444,7 @@ TEST(Value, Printed) {
   EXPECT_EQ(printed<std::string_view>("ann"), "ann");
   EXPECT_EQ(printed<const char*>("ann"), "ann");
   EXPECT_EQ(printed<const char*>(nullptr), "null");
+  EXPECT_EQ(printed<std::nullptr_t>(nullptr), "null");
   EXPECT_EQ(printed<int>(-7), "-7");
   EXPECT_EQ(printed<std::uint64_t>(~std::uint64_t(0)), "18446744073709551615");
   EXPECT_EQ(printed<bool>(true), "true");

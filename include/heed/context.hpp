@@ -120,7 +120,7 @@ class HEED_API context {
   /// (`std::invalid_argument`). Under a manual_scheduler its clock counts.
   template <class Rep, class Period>
   bool wait_for(const std::chrono::duration<Rep, Period>& d) const {
-    return wait_until(saturating_add(now(), saturate(d)));
+    return wait_until(end_of(saturate(d), [this] { return now(); }));
   }
   /// Blocks until done (true) or until `t` by this context's clock (false). Never returns false early.
   /// Under a scheduler that is not the default one it may throw what arm() throws.

@@ -152,7 +152,9 @@ struct value_type {
 /// its type's name otherwise.
 template <class T>
 std::string describe_value(const T& value) {
-  if constexpr (std::is_convertible_v<const T&, std::string>) {
+  if constexpr (std::is_null_pointer_v<T>) {
+    return "null";
+  } else if constexpr (std::is_convertible_v<const T&, std::string>) {
     if constexpr (std::is_pointer_v<T>) {
       if (!value) return "null";
     }

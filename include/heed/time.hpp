@@ -54,13 +54,22 @@ constexpr duration saturate(const std::chrono::duration<Rep, Period>& d) {
   }
 }
 
-/// `t + d`, or the nearest time_point there is. Never overflows.
+/// `t + d`, or the nearest time_point there is; with `duration::max()`, which is for ever,
+/// `time_point::max()`. Never overflows.
 constexpr time_point saturating_add(time_point t, duration d) noexcept {
+  if (d == duration::max()) return time_point::max();
   std::int64_t sum = 0;
   if (__builtin_add_overflow(t.time_since_epoch().count(), d.count(), &sum)) {
     return d.count() > 0 ? time_point::max() : time_point::min();
   }
   return time_point(duration(sum));
+}
+
+/// When a wait for `d` is over that begins at `now()`. One for zero or less is over already, whatever the
+/// clock says: `time_point::min()`.
+template <class Now>
+constexpr time_point end_of(duration d, Now&& now) {
+  return d > duration::zero() ? saturating_add(now(), d) : time_point::min();
 }
 
 /// Any steady_clock or system_clock time point, expressed on `clock`, whose present `now()` tells. A

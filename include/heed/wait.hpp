@@ -38,7 +38,7 @@ std::error_code sleep_until(const context& ctx, const std::chrono::time_point<Cl
 /// the context; NaN is misuse (`std::invalid_argument`).
 template <class Rep, class Period>
 std::error_code sleep_for(const context& ctx, const std::chrono::duration<Rep, Period>& d) {
-  return sleep_until(ctx, saturating_add(ctx.now(), saturate(d)));
+  return sleep_until(ctx, end_of(saturate(d), [&] { return ctx.now(); }));
 }
 
 /// Blocks until one of them is done; its index, and the lowest one if several are done when it looks. Go's

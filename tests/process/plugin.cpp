@@ -1,4 +1,4 @@
-// A plug-in that uses heed, and starts no thread: its code may go at any time.
+// A plug-in that uses heed. use() starts no thread: the code may go afterwards at any time.
 #include "plugin.hpp"
 
 #include <heed/manual_scheduler.hpp>
@@ -20,6 +20,13 @@ PLUGIN int use() {
   if (time.run_pending() != 1 || told != 2) return 2;
   if (both.cause().message() != "late" || top.done() || !cancel("end")) return 3;
   return *both.value(plugin_key) == 1 ? 0 : 4;
+}
+
+PLUGIN int use_threads() {
+  const auto first = heed::with_timeout(heed::background(), 1ms);
+  first.ctx.wait();
+  const auto second = heed::with_timeout(heed::background(), 1h);  // heed's thread sleeps for this one
+  return first.ctx.done() && !second.ctx.done() ? 0 : 1;
 }
 
 PLUGIN void give(heed::context* ctx) {

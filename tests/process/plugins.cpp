@@ -1,5 +1,6 @@
 // dlopen and dlclose of a library that uses heed, in a loop; and two of them with one engine (case 30).
 //   plugins loop A N          A is loaded, used and closed 200 times, and was unloaded at least N times
+//   plugins stay A            A is closed while a thread of the heed inside it runs
 //   plugins pair A B          (with libheed.so) contexts go from one to the other
 #include "plugin.hpp"
 
@@ -72,6 +73,15 @@ void loop(const char* path, int at_least) {
   std::printf("200 times loaded and used, %d times unloaded\n", unloaded);
 }
 
+void stay(const char* path) {
+  void* library = load(path, RTLD_LOCAL);
+  check(find<plugin_use>(library, "use_threads")() == 0, "the plug-in has deadlines");
+  check(::dlclose(library) == 0, "dlclose");
+  check(mapped(path), "its threads have their code");
+  library = load(path, RTLD_LOCAL);
+  check(find<plugin_use>(library, "use_threads")() == 0, "and run");
+}
+
 void pair(const char* one, const char* other) {
   void* a = load(one, RTLD_GLOBAL);  // as if both had been linked: one key for one name
   void* b = load(other, RTLD_GLOBAL);
@@ -99,5 +109,6 @@ void pair(const char* one, const char* other) {
 int main(int count, char** arguments) {
   const std::string what = arguments[1];
   if (what == "loop" && count == 4) loop(arguments[2], std::atoi(arguments[3]));
+  if (what == "stay" && count == 3) stay(arguments[2]);
   if (what == "pair" && count == 4) pair(arguments[2], arguments[3]);
 }
