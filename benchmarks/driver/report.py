@@ -28,6 +28,10 @@ def times(summary):
     return f"{number(summary.median)}" if summary else ""
 
 
+def best(values, unit):
+    return amount(min(values.values()), unit) if values else ""
+
+
 def marked(results, floors_from="heed"):
     """Yields (title, rows): the rows with a mark, each as a list of cells; see HEAD."""
     for title, group in marks():
@@ -54,8 +58,8 @@ def marked(results, floors_from="heed"):
             wanted += [f"≤ {amount(m.most, m.unit)}"] if m.most else []
             rows.append([
                 m.row + ("" if m.unit in ("ns/op", "B/ctx") else f" ({m.unit.removesuffix('-ns')})"),
-                amount(ours.median, m.unit), percent(ours),
-                amount(Summary(go.values()).median, m.unit) if go else "",
+                amount(ours.median, m.unit), percent(ours), best(heed, m.unit),
+                amount(Summary(go.values()).median, m.unit) if go else "", best(go, m.unit),
                 times(to_go), percent(to_go) if to_go else "",
                 (amount(Summary(floor.values()).median, m.unit) + ("" if measured else "*")) if floor else "",
                 times(to_floor), ", ".join(wanted),
@@ -77,7 +81,7 @@ def marked_ratios(results):
     return found
 
 
-HEAD = ["row", "heed", "", "Go", "Go ÷ heed", "", "floor", "heed ÷ floor", "wanted", "there?"]
+HEAD = ["row", "heed", "", "best", "Go", "best", "Go ÷ heed", "", "floor", "heed ÷ floor", "wanted", "there?"]
 NOTE = """\
 `*`: not measured here: what a bare sketch of this design took on a Zen 4 server core. WakeUp is beside Go's
 goroutines that have a thread each (WakeUpThread), CancelCallback beside Go's AfterFunc, WithValueChainMoved, where each parent is
@@ -151,8 +155,10 @@ def text(results, names):
 def markdown(results, names, about, plots):
     """What stands between the markers of docs/performance.md."""
     parts = ["\n".join(f"- {line}" for line in about), "## heed beside Go and the floors", """\
-Medians over the rounds. `±` is the 95 % interval of the median to its left. In each round, what is compared is measured one
-right after the other, and the ratio taken, as what disturbs the one mostly disturbs the other; its median is shown. *there?* says whether the wanted figure was reached."""]
+Medians over the rounds. `±` is the 95 % interval of the median to its left, *best* the best round: on a virtual machine whose
+neighbors come and go, that tells what the hardware does. In each round, what is compared is measured one right after the
+other, and the ratio taken, as what disturbs the one mostly disturbs the other; its median is shown. *there?* says whether the
+wanted figure was reached."""]
     for title, rows in marked(results):
         parts += [f"### {title}", markdown_table(HEAD, rows)]
     parts.append(NOTE)
