@@ -240,7 +240,7 @@ class model {
     nodes_.push_back(n);
     inherit();
     node& made = nodes_.back();
-    if (made.when && *made.when <= now_ && !made.end) {
+    if (armed(made) && *made.when <= now_) {
       made.end = verdict{deadline_exceeded, made.cause, made.place};
     }
     return {};

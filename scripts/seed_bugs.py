@@ -94,7 +94,9 @@ class Program:
     def arguments(self, given):
         if not self.test.startswith("process/"):
             return [f"--gtest_filter={given}", "--gtest_brief=1"]
-        return ["loop", self.plugin(), "200"] if self.test == "process/plugins.cpp" else [given] if given else []
+        if self.test == "process/plugins.cpp":
+            return [given, self.plugin(), *(["200"] if given == "loop" else [])]
+        return [given] if given else []
 
 
 def run(program, arguments, limit=PATIENCE):

@@ -30,8 +30,7 @@ void* custom_slot::storage() const noexcept {
 cancelable custom_slot::commit(custom_context& self, std::source_location where) && {
   auto* n = static_cast<custom_node*>(std::exchange(node_, nullptr));
   n->self = &self;
-  n->when =
-      std::min(self.deadline().value_or(time_point::max()), parent_.deadline().value_or(time_point::max()));
+  n->when = earlier(self.deadline(), parent_.deadline());
   track::made(*n, where);
   cancelable made = tree::make(n, where);
   link(*n);

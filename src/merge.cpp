@@ -30,11 +30,6 @@ namespace heed::inline v0 {
 
 constinit futex_lock merges;
 
-static std::optional<time_point> earlier(std::optional<time_point> a, std::optional<time_point> b) noexcept {
-  if (!a || !b) return a ? a : b;
-  return std::min(*a, *b);
-}
-
 merge_node::merge_node(const context& a, const context& b, std::uint64_t lookup_word,
                        std::size_t count) noexcept
     : cancel_node(kind::merge, a, 2, lookup_word), second(*this, b), asked_count(count),

@@ -189,7 +189,7 @@ void read(seen& s, const node* of) noexcept {
     s.timed = true;
     s.when = static_cast<const deadline_node&>(n).when();
   } else if (n.what == kind::custom) {
-    s.when = static_cast<const custom_node&>(n).when;
+    s.when = static_cast<const custom_node&>(n).when.value_or(time_point::max());
     s.timed = s.when != time_point::max();
   } else if (n.what == kind::merge) {
     s.timed = n.is(node::timed);

@@ -22,16 +22,19 @@ std::optional<std::source_location> context::canceled_at() const noexcept {
   return place_of(decider_of(*node_of(scope_)));
 }
 
+std::optional<time_point> earlier(std::optional<time_point> a, std::optional<time_point> b) noexcept {
+  if (!a || !b) return a ? a : b;
+  return std::min(*a, *b);
+}
+
 std::optional<time_point> earliest_deadline(const cancel_node* n) noexcept {
   std::optional<time_point> earliest;
   for (; n && n->is(node::timed); n = scope_above(n->parent)) {
     std::optional<time_point> own;
     if (n->what == kind::deadline) own = static_cast<const deadline_node*>(n)->when();
-    if (n->what == kind::custom && static_cast<const custom_node*>(n)->when != time_point::max()) {
-      own = static_cast<const custom_node*>(n)->when;
-    }
+    if (n->what == kind::custom) own = static_cast<const custom_node*>(n)->when;
     if (n->what == kind::merge) own = static_cast<const merge_node*>(n)->when;
-    if (own) earliest = earliest ? std::min(*earliest, *own) : *own;
+    earliest = earlier(earliest, own);
     // The nearest one is the earliest: with_deadline() sees to that, where all count on one clock. A merge
     // and a custom context know of all above them.
     if (n->what >= kind::custom || (own && !n->is(node::mixed))) break;

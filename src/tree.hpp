@@ -221,7 +221,7 @@ struct custom_node : cancel_node {
   const std::size_t alignment;
   const node* const beyond;  // the nearest node above that answers a lookup; may be null
   custom_context* self = nullptr;
-  time_point when = time_point::max();  // its deadline, for those who ask; max: none
+  std::optional<time_point> when;  // the earliest of its own and of those above, for who asks
 };
 
 struct merge_node;
@@ -351,6 +351,7 @@ inline cancel_node* node_of(const scope* s) noexcept {
 cancel_node* scope_of_value(const node& value) noexcept;
 // At and above a scope (read.cpp); null: there is none.
 std::optional<time_point> earliest_deadline(const cancel_node* n) noexcept;
+std::optional<time_point> earlier(std::optional<time_point> a, std::optional<time_point> b) noexcept;
 // The scope that a child of `parent` would hang under; null where nothing above can be canceled.
 inline cancel_node* scope_above(const node* parent) noexcept {
   if (!parent) return nullptr;
