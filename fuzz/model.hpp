@@ -213,7 +213,8 @@ class model {
     switch (o.what) {
       case verb::with_deadline:
       case verb::with_timeout: {
-        const std::int64_t when = sum(o.what == verb::with_deadline ? hour : now_, nanoseconds(o.at[1]));
+        std::int64_t when = sum(o.what == verb::with_deadline ? hour : now_, nanoseconds(o.at[1]));
+        if (o.what == verb::with_timeout && o.at[1] <= 0 && when == conformance::forever) --when;
         const auto above = deadline(first);
         if (above && *above < when) break;
         n.when = when;

@@ -48,6 +48,12 @@ void process_scheduler::disarm(timer& t) noexcept {
   time_.disarm(t);
 }
 
+void process_scheduler::post(work& w) noexcept {
+  if (!threads_.ready()) [[unlikely]]
+    os::stay_loaded();  // a scheduler that goes on to this one may not have reserved
+  threads_.post(w);
+}
+
 void process_scheduler::reserve() {
   if (threads_.ready()) return;
   prepare_for_threads();

@@ -15,7 +15,7 @@ class process_scheduler final : public scheduler {
   time_point now() const noexcept override { return os::now(); }
   void arm(timer& t, time_point when) override;
   void disarm(timer& t) noexcept override;
-  void post(work& w) noexcept override { threads_.post(w); }
+  void post(work& w) noexcept override;
   void reserve() override;
 
   executor& threads() noexcept { return threads_; }

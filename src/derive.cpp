@@ -465,6 +465,7 @@ scope* derived::make_within_anyhow(const context& parent, duration timeout, erro
   scheduler& on = scheduler_of(tree::of(parent));
   const time_point now = on.now();
   time_point when = saturating_add(now, timeout);
+  if (timeout <= duration::zero() && when == time_point::max()) when -= duration(1);  // at once is not never
   if (is_later(parent, when)) return make(parent, where);
   return with_timer(parent, when, now, on, cause, where);
 }

@@ -184,7 +184,7 @@ static inline node* free_trivial(node& n) noexcept {
   // acquire: L3. After those three: who writes `inherited`, or takes `up` away, has pinned before what it
   // goes on with.
   if (n.holds.load(std::memory_order_acquire) != 1) return false;
-  if (!c.own.children.load(std::memory_order_relaxed).nothing()) return false;  // a table
+  if (c.own.children.load(std::memory_order_relaxed).has_table()) return false;
   next = c.parent;
   c.~cancel_node();
   pool::give(&c, sizeof c);

@@ -4,6 +4,7 @@
 #include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
+#include <sys/auxv.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -24,9 +25,13 @@
 #include <ctime>
 #include <system_error>
 
+#if defined(__GLIBC__)
 // Before glibc 2.34 in a library of their own, which is there where a plug-in is.
 #pragma weak dlsym
 #pragma weak dladdr1
+// The ELF header of what this is linked into, as ld(1) defines it.
+extern "C" [[gnu::weak, gnu::visibility("hidden")]] const ElfW(Ehdr) __ehdr_start;
+#endif
 
 namespace heed::inline v0::os {
 namespace {
@@ -50,6 +55,26 @@ long futex(const sync::atomic<std::uint32_t>& word, int op, std::uint32_t value,
   misuse(what);
 #endif
 }
+
+#if defined(__GLIBC__) && !defined(HEED_NODELETE)
+// Whether this code lies in the program itself, told without the loader's lock: a library that is just being
+// loaded may wait for a thread that asks.
+bool in_the_program() noexcept {
+  const auto header = reinterpret_cast<std::uintptr_t>(&__ehdr_start);
+  return header != 0 && header + __ehdr_start.e_phoff == ::getauxval(AT_PHDR);
+}
+void keep_module() noexcept {
+  Dl_info module;
+  void* map = nullptr;
+  if (!&::dlsym || !&::dladdr1 ||
+      ::dladdr1(reinterpret_cast<const void*>(&keep_module), &module, &map, RTLD_DL_LINKMAP) == 0)
+    return;
+  // By its name: whoever links a program statically is warned of one that names it in code.
+  if (void* load = ::dlsym(RTLD_DEFAULT, "dlopen"))
+    reinterpret_cast<decltype(&::dlopen)>(load)(static_cast<const link_map*>(map)->l_name,
+                                                RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+}
+#endif
 
 int new_event(unsigned count) {
   const int fd = ::eventfd(count, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -249,17 +274,11 @@ int start_thread(void (*body)()) noexcept {
 }
 
 void stay_loaded() noexcept {
-#if defined(__GLIBC__)                              // others do not unload
+#if defined(__GLIBC__) && !defined(HEED_NODELETE)   // others do not unload
   static constinit sync::atomic<bool> done{false};  // relaxed: once more is harmless
-  if (done.exchange(true, std::memory_order_relaxed) || !&::dlsym || !&::dladdr1) return;
-  Dl_info module;
-  void* map = nullptr;
-  if (::dladdr1(reinterpret_cast<const void*>(&stay_loaded), &module, &map, RTLD_DL_LINKMAP) == 0) return;
-  const char* name = static_cast<const link_map*>(map)->l_name;
-  if (*name == '\0') return;  // the program itself
-  // By its name: whoever links a program statically is warned of one that names it in code.
-  if (void* load = ::dlsym(RTLD_DEFAULT, "dlopen"))
-    reinterpret_cast<decltype(&::dlopen)>(load)(name, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+  if (done.load(std::memory_order_relaxed)) return;
+  if (!in_the_program()) keep_module();
+  done.store(true, std::memory_order_relaxed);
 #endif
 }
 

@@ -69,6 +69,7 @@ TEST(ManualSchedulerTime, NeverIsNever) {
     for (const auto* made : {&before, &endless, &after, &at_last, &because}) check(made->ctx);
     EXPECT_TRUE(heed::with_deadline(root, time_point::max() - 1ns).ctx.done()) << "it may be late";
     EXPECT_FALSE(heed::sleep_for(after.ctx, 0s));
+    EXPECT_TRUE(heed::with_timeout(root, 0s).ctx.done());
   }
 }
 
