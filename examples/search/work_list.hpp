@@ -48,9 +48,12 @@ class work_list {
       changed_.notify_all();
     }
     const auto something = [&] { return !items_.empty() || idle_ == workers_; };
-    if (heed::wait(ctx, changed_, lock, something) || ctx.done()) return std::nullopt;
+    if (heed::wait(ctx, changed_, lock, something) || ctx.done()) {
+      stopped_ = true;  // and others' contexts may be about to end, too
+      return std::nullopt;
+    }
     if (items_.empty()) {
-      drained_ = true;
+      drained_ = !stopped_;
       changed_.notify_all();
       return std::nullopt;
     }
@@ -60,7 +63,7 @@ class work_list {
     return taken;
   }
 
-  /// Nothing was left over. To be asked when the workers are gone.
+  /// Nothing was left over, or left in the middle. To be asked when the workers are gone.
   bool drained() const noexcept { return drained_; }
 
  private:
@@ -70,6 +73,7 @@ class work_list {
   std::vector<item> items_;
   unsigned workers_ = 0;
   unsigned idle_ = 0;
+  bool stopped_ = false;  // a worker, perhaps in the middle of an item
   bool drained_ = false;
   const bool repeat_;
 };
