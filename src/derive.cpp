@@ -362,7 +362,7 @@ bool is_later(const context& parent, time_point& when) {
   cancel_node* up_there = scope_above(tree::of(parent));
   if (!up_there || !up_there->is(node::timed)) return false;
   if (up_there->is(node::mixed)) return false;  // the clock that it counts on may go differently
-  const auto earlier = earliest_deadline(up_there);
+  const time_point* const earlier = earliest_deadline(up_there);
   if (!earlier || *earlier >= when) return false;
   if (!forked::is_child.load(std::memory_order_relaxed) || !forked::inherited_deadline(*up_there))
     return true;

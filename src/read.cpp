@@ -27,14 +27,21 @@ std::optional<time_point> earlier(std::optional<time_point> a, std::optional<tim
   return std::min(*a, *b);
 }
 
-std::optional<time_point> earliest_deadline(const cancel_node* n) noexcept {
-  std::optional<time_point> earliest;
+// What a scope adds to those above it; null: nothing.
+static const time_point* deadline_of(const cancel_node& n) noexcept {
+  const std::optional<time_point>* of_all = nullptr;
+  if (n.what == kind::deadline) return &static_cast<const deadline_node&>(n).when();
+  if (n.what == kind::custom) of_all = &static_cast<const custom_node&>(n).when;
+  if (n.what == kind::merge) of_all = &static_cast<const merge_node&>(n).when;
+  return of_all && *of_all ? &**of_all : nullptr;
+}
+
+const time_point* earliest_deadline(const cancel_node* n) noexcept {
+  const time_point* earliest = nullptr;
   for (; n && n->is(node::timed); n = scope_above(n->parent)) {
-    std::optional<time_point> own;
-    if (n->what == kind::deadline) own = static_cast<const deadline_node*>(n)->when();
-    if (n->what == kind::custom) own = static_cast<const custom_node*>(n)->when;
-    if (n->what == kind::merge) own = static_cast<const merge_node*>(n)->when;
-    earliest = earlier(earliest, own);
+    if (n->what == kind::cancel) continue;
+    const time_point* own = deadline_of(*n);
+    if (own && (!earliest || *own < *earliest)) earliest = own;
     // The nearest one is the earliest: with_deadline() sees to that, where all count on one clock. A merge
     // and a custom context know of all above them.
     if (n->what >= kind::custom || (own && !n->is(node::mixed))) break;
@@ -42,8 +49,8 @@ std::optional<time_point> earliest_deadline(const cancel_node* n) noexcept {
   return earliest;
 }
 
-std::optional<time_point> context::deadline() const noexcept {
-  return earliest_deadline(node_of(scope_));
+const time_point* context::earliest(const scope& s) noexcept {
+  return earliest_deadline(&node_of(s));
 }
 
 time_point context::now() const noexcept {

@@ -349,8 +349,8 @@ inline cancel_node* node_of(const scope* s) noexcept {
   return s == &never_ending ? nullptr : &node_of(*s);
 }
 cancel_node* scope_of_value(const node& value) noexcept;
-// At and above a scope (read.cpp); null: there is none.
-std::optional<time_point> earliest_deadline(const cancel_node* n) noexcept;
+// At and above a scope, where that keeps it (read.cpp); null: there is none.
+const time_point* earliest_deadline(const cancel_node* n) noexcept;
 std::optional<time_point> earlier(std::optional<time_point> a, std::optional<time_point> b) noexcept;
 // The scope that a child of `parent` would hang under; null where nothing above can be canceled.
 inline cancel_node* scope_above(const node* parent) noexcept {

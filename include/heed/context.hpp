@@ -86,7 +86,11 @@ class HEED_API context {
   error cause() const noexcept;
   /// The earliest deadline of its own and its ancestors', up to the nearest without_cancel(). Never changes.
   /// O(1) where there is none; else up to the nearest ancestor that has one.
-  std::optional<time_point> deadline() const noexcept;
+  std::optional<time_point> deadline() const noexcept {
+    // Made of a pointer, as compilers put an optional together in memory, and wait for that.
+    const time_point* const at = cancel_possible() ? earliest(*scope_) : nullptr;
+    return at ? std::optional(*at) : std::nullopt;
+  }
   /// The value of the nearest context at or above this one that was made with this very key; nullptr if none.
   /// Lives as long as this context. Thread-safe; as the value itself is shared, T should be immutable or do
   /// its own locking. Contexts without values cost nothing, and values hardly more: most misses are told by
@@ -173,6 +177,7 @@ class HEED_API context {
   static void retain(node_head* n) noexcept;
   static void release(node_head* head) noexcept;
   static const void* find(const node_head& from, const key_base& k) noexcept;
+  static const time_point* earliest(const scope& s) noexcept;
 
   node_head* node_ = nullptr;  // null: background()
   const scope* scope_ = &never_ending;
@@ -296,10 +301,12 @@ class HEED_API derived {
   static cancelable child(const context& parent, std::source_location where) {
     return {*make(parent, where), where};
   }
-  static cancelable until(const context& parent, time_point when, error cause, std::source_location where) {
+  [[gnu::always_inline]] static cancelable until(const context& parent, time_point when, error cause,
+                                                 std::source_location where) {
     return {*make_until(parent, when, cause ? &cause : nullptr, where), where};
   }
-  static cancelable within(const context& parent, duration timeout, error cause, std::source_location where) {
+  [[gnu::always_inline]] static cancelable within(const context& parent, duration timeout, error cause,
+                                                  std::source_location where) {
     return {*make_within(parent, timeout, cause ? &cause : nullptr, where), where};
   }
   // Of an object that is its bytes, in words; and of one that node_head::fits_inside().
@@ -371,8 +378,9 @@ inline cancelable with_cancel(const context& parent,
 /// Also starts the scheduler's timer thread when it is the first: throws `std::system_error` when that cannot
 /// be had, or `std::bad_alloc`, and then nothing has changed. `time_point::max()` never fires. Go's
 /// `WithDeadline` and `WithDeadlineCause`.
-inline cancelable with_deadline(const context& parent, time_point when, error cause = {},
-                                std::source_location where = std::source_location::current()) {
+[[gnu::always_inline]] inline cancelable with_deadline(
+    const context& parent, time_point when, error cause = {},
+    std::source_location where = std::source_location::current()) {
   return derived::until(parent, when, std::move(cause), where);
 }
 /// As above, for a steady_clock point in other units or a system_clock point. The latter is converted once,
@@ -380,15 +388,20 @@ inline cancelable with_deadline(const context& parent, time_point when, error ca
 template <class Clock, class Duration>
 cancelable with_deadline(const context& parent, const std::chrono::time_point<Clock, Duration>& when,
                          error cause = {}, std::source_location where = std::source_location::current()) {
-  return with_deadline(parent, to_time_point(when, [&] { return parent.now(); }), std::move(cause), where);
+  if constexpr (std::same_as<Clock, std::chrono::system_clock>) {  // the same, with one look less at the time
+    return derived::within(parent, time_left(when), std::move(cause), where);
+  } else {
+    return derived::until(parent, to_time_point(when, [&] { return parent.now(); }), std::move(cause), where);
+  }
 }
 
 /// with_deadline() at now + `timeout`, by the parent's clock. Any duration type; saturates:
 /// `duration::max()` and infinity never fire; zero and less are done at once; NaN is misuse
 /// (`std::invalid_argument`). Go's `WithTimeout` and `WithTimeoutCause`.
 template <class Rep, class Period>
-cancelable with_timeout(const context& parent, const std::chrono::duration<Rep, Period>& timeout,
-                        error cause = {}, std::source_location where = std::source_location::current()) {
+[[gnu::always_inline]] inline cancelable with_timeout(
+    const context& parent, const std::chrono::duration<Rep, Period>& timeout, error cause = {},
+    std::source_location where = std::source_location::current()) {
   return derived::within(parent, saturate(timeout), std::move(cause), where);
 }
 

@@ -49,7 +49,7 @@ class HEED_API work : public links {
 class HEED_API timer : public work {
  public:
   /// When it is due: what arm() is given.
-  time_point when() const noexcept { return when_; }
+  const time_point& when() const noexcept { return when_; }
 
   /// To be called when the timer is due, and taken off the scheduler's books, while whatever excludes a
   /// concurrent disarm() of this timer is still held (usually the scheduler's mutex). Takes no lock, calls

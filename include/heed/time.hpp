@@ -72,6 +72,15 @@ constexpr time_point end_of(duration d, Now&& now) {
   return d > duration::zero() ? saturating_add(now(), d) : time_point::min();
 }
 
+/// How long it is until a wall-clock time, by what that clock says now; `duration::max()`: for ever.
+template <class Duration>
+duration time_left(const std::chrono::time_point<std::chrono::system_clock, Duration>& t) {
+  const duration since = saturate(t.time_since_epoch());
+  if (since == duration::max() || since == duration::min()) return since;
+  const duration wall = saturate(std::chrono::system_clock::now().time_since_epoch());
+  return saturating_add(time_point(since), -wall).time_since_epoch();
+}
+
 /// Any steady_clock or system_clock time point, expressed on `clock`, whose present `now()` tells. A
 /// wall-clock time is converted once, here: where the wall clock is set later, the deadline stays where it
 /// was. The wall clock is read first, so that what delays this thread in between makes the result late, never
@@ -79,15 +88,11 @@ constexpr time_point end_of(duration d, Now&& now) {
 template <class Clock, class Duration, std::invocable Now>
   requires std::same_as<Clock, clock> || std::same_as<Clock, std::chrono::system_clock>
 time_point to_time_point(const std::chrono::time_point<Clock, Duration>& t, Now&& now) {
-  const duration since = saturate(t.time_since_epoch());
   if constexpr (std::same_as<Clock, clock>) {
-    return time_point(since);
+    return time_point(saturate(t.time_since_epoch()));
   } else {
-    if (since == duration::max()) return time_point::max();
-    if (since == duration::min()) return time_point::min();
-    const duration wall = saturate(std::chrono::system_clock::now().time_since_epoch());
-    const duration left = saturating_add(time_point(since), -wall).time_since_epoch();
-    return saturating_add(now(), left);
+    const duration left = time_left(t);
+    return left == duration::min() ? time_point::min() : saturating_add(now(), left);
   }
 }
 

@@ -105,6 +105,11 @@ int main() {
     auto c = heed::merge(live, background);
     c.cancel();
   });
+  {
+    const heed::cancelable timed = heed::with_timeout(background, std::chrono::hours(1));
+    const heed::cancelable below = heed::with_cancel(timed.ctx);
+    measure("deadline, of the parent", [&] { keep(below.ctx.deadline()); });
+  }
   measure("value, nearest", [&] {
     if (!values.value(other_key)) std::abort();
     keep(values);
