@@ -45,7 +45,7 @@ export PKG_CONFIG_PATH=$libdir/pkgconfig
 LD_LIBRARY_PATH=$libdir "$work/by_pkg_config"
 
 say "add_subdirectory"
-configure -S "$consumer" -B "$work/inside" -DHEED_SOURCE="$root" -DBUILD_SHARED_LIBS=$shared
+configure -S "$consumer" -B "$work/inside" -DHEED_SOURCE="$root" -DBUILD_SHARED_LIBS=$shared -DCMAKE_BUILD_TYPE=Debug
 cmake --build "$work/inside"
 "$work/inside/consumer"
 [[ ! -e $work/inside/heed/tests ]] || fail "the tests are part of other people's builds"
