@@ -54,9 +54,19 @@ std::size_t character(std::string_view text) noexcept {
   return size;
 }
 
+// dot refuses a quoted string of more than 16384 bytes. In a label there are two foreign texts at most, or
+// keys, and what is escaped grows to six times its length.
+constexpr std::size_t longest_in_dot = 1000;
+constexpr std::size_t enough_keys_in_dot = 8000;
+
 // Foreign text, made fit for a line of text, for a quoted string of dot, or for one of JSON.
 std::string escaped(std::string_view text, dump_format format) {
   static constexpr char hex[] = "0123456789abcdef";
+  if (format == dump_format::dot && text.size() > longest_in_dot) {
+    std::size_t end = longest_in_dot;
+    while (end > longest_in_dot - 4 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+    return escaped(text.substr(0, end), format) + " ...";
+  }
   std::string result;
   while (!text.empty()) {
     const std::size_t size = character(text);
@@ -232,7 +242,14 @@ void as_dot(const picture& p, sink& out) {
       std::string how = s.what == kind::detached ? "style=dashed" : "";
       if (!s.values.empty() && s.what != kind::value) {
         std::string keys;
-        for (const std::string& key : s.values) keys += (keys.empty() ? "" : "\\n") + escaped(key, f);
+        for (const std::string& key : s.values) {
+          if (!keys.empty()) keys += "\\n";
+          if (keys.size() > enough_keys_in_dot) {
+            keys += "...";
+            break;
+          }
+          keys += escaped(key, f);
+        }
         how += (how.empty() ? "label=\"" : ", label=\"") + keys + '"';
       }
       if (!how.empty()) line += " [" + how + ']';

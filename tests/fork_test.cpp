@@ -66,7 +66,7 @@ bool becomes_readable(int fd) {
 
 // What a child may go on with: a deadline, and what lies below it, over a merge.
 struct inherited {
-  heed::cancelable timed = heed::with_timeout(heed::background(), 30ms);
+  heed::cancelable timed = heed::with_timeout(heed::background(), 300ms);  // not before the fork
   heed::cancelable later = heed::with_timeout(heed::background(), 1h);
   heed::cancelable both = heed::merge(later.ctx, timed.ctx);
   heed::cancelable below = heed::with_cancel(heed::with_value(both.ctx, key, 1));

@@ -6,7 +6,9 @@
 
 #include <heed/custom.hpp>
 
+#include <algorithm>
 #include <chrono>
+#include <deque>
 #include <source_location>
 #include <sstream>
 #include <string>
@@ -37,6 +39,28 @@ std::string name_in_json(const std::string& name) {
   auto [ctx, cancel, self] = heed::with_custom<called>(heed::background(), name);
   const auto read = json_reader::read(dumped(ctx, dump_format::json));
   return read ? (*read)["contexts"].items.at(0)["name"].text : "not JSON";
+}
+
+// dot refuses a quoted string of more than 16384 bytes, and with it the whole picture.
+TEST(DumpText, NoStringIsTooLongForDot) {
+  std::deque<heed::key<int>> keys;
+  auto [top, cancel_top] = heed::with_cancel(heed::background());
+  heed::context named = top;
+  const std::string name(300, '&');
+  for (int i = 0; i < 100; ++i) named = heed::with_value(named, keys.emplace_back(name.c_str()), i);
+  auto [ctx, cancel] = heed::with_cancel(named);
+  cancel(std::string(999, '\x01') + "\u00e9" + std::string(20'000, '"'));
+  const std::string text = dumped(top, dump_format::dot);
+  EXPECT_NE(text.find(R"(\\x01\\x01 ...\n)"), std::string::npos) << text;  // cut between two characters
+  std::size_t longest = 0;
+  for (std::size_t from = 0; (from = text.find('"', from)) != std::string::npos;) {
+    std::size_t to = from + 1;
+    while (text[to] != '"') to += text[to] == '\\' ? 2 : 1;
+    longest = std::max(longest, to - from);
+    from = to + 1;
+  }
+  EXPECT_LT(longest, 16'384U);
+  EXPECT_GT(longest, 5'000U);
 }
 
 }  // namespace

@@ -58,8 +58,8 @@ finished)
   run 0 needle tree --runs 0 --tree
   has '^n1 with_cancel: live'
   has '^  n2 merge: live'
-  run 124 needle tree --repeat --timeout 300ms --tree -j 3
-  has 'with_deadline: live, deadline in 0'
+  run 124 needle tree --repeat --timeout 2s --tree -j 3
+  has 'with_deadline: live, deadline in [01]'
   has 'value: worker'
   ;;
 
@@ -89,8 +89,8 @@ timeout)
   done
   run 124 needle tree --repeat --timeout 20ms
   has 'verdict *context deadline exceeded'
-  for t in inf 1e300 1h; do
-    run 0 needle tree --timeout ${t%h} # never, never, a second
+  for t in inf 1e300 600; do # never, never, ten minutes
+    run 0 needle tree --timeout $t
     has 'verdict *finished'
   done
   ;;

@@ -19,6 +19,8 @@ namespace heed::inline v0 {
 class done_awaiter;
 
 /// What done() gives: to be awaited, once or often, in a coroutine of any type. Copyable; holds its context.
+/// (Asio awaits temporaries only: there a named one is to be copied or moved,
+/// `co_await heed::done_awaitable(named)`.)
 class [[nodiscard]] done_awaitable {
  public:
   done_awaiter operator co_await() const noexcept;

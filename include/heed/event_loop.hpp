@@ -4,12 +4,14 @@
 // Inside `boost::asio::awaitable` (Boost 1.81 or later) `co_await heed::done(ctx)` is an asynchronous
 // operation like Asio's own. When the context ends, the coroutine's handler is posted to its executor, by the
 // context's scheduler (or the one named). Where registering fails, it gives the failure's code (ENOMEM, say):
-// the coroutine is suspended by then. It takes part in Asio's per-operation cancellation, and so, inside an
-// `awaitable` of its own, in `||` and `&&`: then it gives std::errc::operation_canceled (which no context's
-// err() is equal to as a code). When the execution_context is destroyed, waiting coroutines are destroyed
-// with it, as those that wait for a timer are, and no thread of heed's touches it afterwards, though the
-// context ends at that moment: its destructor waits for the few who are just posting. A post for which there
-// is no memory terminates the program, as an exception from an after_func does.
+// the coroutine is suspended by then. (Where there is no memory for the operation itself, run() throws, and
+// the coroutine is destroyed, as with Asio's own operations.) It takes part in Asio's per-operation
+// cancellation, and so, inside an `awaitable` of its own, in `||` and `&&`: then it gives
+// std::errc::operation_canceled (which no context's err() is equal to as a code). When the execution_context
+// is destroyed, waiting coroutines are destroyed with it, as those that wait for a timer are, and no thread
+// of heed's touches it afterwards, though the context ends at that moment: its destructor waits for the few
+// who are just posting. A post for which there is no memory terminates the program, as an exception from an
+// after_func does.
 #pragma once
 
 #include <heed/callback.hpp>

@@ -191,9 +191,9 @@ TEST(Tree, MergesHoldUpNoOtherDeadline) {
   heed::merges.lock();
   std::thread others([] {
     // merge() itself takes the lock.
-    auto with = heed::with_timeout(heed::background(), 20ms);
+    auto with = heed::with_timeout(heed::background(), 200ms);
     node_of(with.ctx).word.fetch_or(heed::word::merged);
-    auto without = heed::with_timeout(heed::background(), 25ms);
+    auto without = heed::with_timeout(heed::background(), 250ms);
     EXPECT_TRUE(without.ctx.wait_for(60s));
     EXPECT_FALSE(with.ctx.done());
     heed::merges.unlock();

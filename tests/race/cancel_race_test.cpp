@@ -53,7 +53,7 @@ TEST(CancelRace, ErrAndFdAgreeInBothDirections) {
       },
       {[&] { (by % 2 ? s->own : s->parent).cancel("why"); },
        [&] {
-         while (!s->own.ctx.err()) {}
+         race::spin_until([&] { return bool(s->own.ctx.err()); });
          expect_done_in_every_form(s->own.ctx, fd);
        },
        [&] {
@@ -114,7 +114,7 @@ TEST(CancelRace, OneVerdictWholeAndForGood) {
   };
   const auto watch = [&] {
     std::error_code e;
-    while (!(e = own->ctx.err())) {}
+    race::spin_until([&] { return bool(e = own->ctx.err()); });
     const heed::error why = own->ctx.cause();
     const auto where = own->ctx.canceled_at();
     ASSERT_TRUE(why);
@@ -239,7 +239,7 @@ TEST(CancelRace, ALineIsDroppedWhileItsTopEnds) {
       {[&] { EXPECT_TRUE(top->cancel()); },
        [&] {
          for (std::size_t i = 0; i < depth / 2; ++i) {
-           while (!line[i]->ctx.done()) {}
+           race::spin_until([&] { return line[i]->ctx.done(); });
            line[i].reset();
          }
          value.reset();
@@ -328,7 +328,7 @@ TEST(CancelRace, WritesBeforeCancelAreVisible) {
   std::optional<subject> s;
   int payload = 0;
   const auto read = [&] {
-    while (!s->own.ctx.done()) {}
+    race::spin_until([&] { return s->own.ctx.done(); });
     EXPECT_EQ(payload, 42);
   };
   race::rounds(
@@ -366,7 +366,7 @@ TEST(CancelRace, ParentFindsWhatADeadlineIsStillTurning) {
       },
       {[&] { time.advance(std::chrono::seconds(1)); },
        [&] {
-         while (!timed->ctx.done()) {}
+         race::spin_until([&] { return timed->ctx.done(); });
          timed.reset();
          ASSERT_TRUE(parent->cancel());
          for (const auto& c : below) {

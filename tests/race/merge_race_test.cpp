@@ -134,7 +134,7 @@ TEST(MergeRace, EndOfTheSecondParentWaitsForTheMergesOwn) {
       1000 / slower, [&] { s.emplace(); },
       {[&] { s->m.cancel("own"); },
        [&] {
-         while (!s->m.ctx.err()) {}
+         race::spin_until([&] { return bool(s->m.ctx.err()); });
          EXPECT_TRUE(s->b.cancel("b"));
          for (const auto& c : s->below) EXPECT_TRUE(c.ctx.done());
        }},

@@ -18,6 +18,14 @@
 
 namespace race {
 
+// Looks again and again, as closely as can be; but where that takes long, who is looked for may need the core.
+template <class Condition>
+void spin_until(Condition holds) {
+  for (int looks = 0; !holds(); ++looks) {
+    if (looks > 1000) std::this_thread::yield();
+  }
+}
+
 // `rounds` times: before() here, then every body once, at once, each on a thread of its own, then after()
 // here. The bodies start a few random steps apart, so that over the rounds they meet in many places; the seed
 // is printed, and HEED_TEST_SEED repeats the steps. Stops at the first round with a failure.
