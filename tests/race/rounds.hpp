@@ -18,7 +18,8 @@
 
 namespace race {
 
-// Looks again and again, as closely as can be; but where that takes long, who is looked for may need the core.
+// Looks again and again, as closely as can be. But where that takes long, who is waited for may need the
+// core.
 template <class Condition>
 void spin_until(Condition holds) {
   for (int looks = 0; !holds(); ++looks) {
