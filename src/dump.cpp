@@ -54,9 +54,9 @@ std::size_t character(std::string_view text) noexcept {
   return size;
 }
 
-// dot refuses a quoted string of more than 16384 bytes. In a label there are two foreign texts at most, or
-// keys, and what is escaped grows to six times its length.
-constexpr std::size_t longest_in_dot = 1000;
+// dot refuses a quoted string of more than 16384 bytes. In a label there are four foreign texts at most (a
+// name, a cause, two files), or keys, and what is escaped grows to five times its length.
+constexpr std::size_t longest_in_dot = 600;
 constexpr std::size_t enough_keys_in_dot = 8000;
 
 // Foreign text, made fit for a line of text, for a quoted string of dot, or for one of JSON.

@@ -48,8 +48,8 @@ TEST(DumpText, NoStringIsTooLongForDot) {
   heed::context named = top;
   const std::string name(300, '&');
   for (int i = 0; i < 100; ++i) named = heed::with_value(named, keys.emplace_back(name.c_str()), i);
-  auto [ctx, cancel] = heed::with_cancel(named);
-  cancel(std::string(999, '\x01') + "\u00e9" + std::string(20'000, '"'));
+  auto [ctx, cancel, self] = heed::with_custom<called>(named, std::string(20'000, '\x02'));
+  cancel(std::string(599, '\x01') + "\u00e9" + std::string(20'000, '"'));
   const std::string text = dumped(top, dump_format::dot);
   EXPECT_NE(text.find(R"(\\x01\\x01 ...\n)"), std::string::npos) << text;  // cut between two characters
   std::size_t longest = 0;

@@ -301,6 +301,7 @@ class HEED_API derived {
   static cancelable child(const context& parent, std::source_location where) {
     return {*make(parent, where), where};
   }
+  // Always inlined, as out of line both handles would go through memory.
   [[gnu::always_inline]] static cancelable until(const context& parent, time_point when, error cause,
                                                  std::source_location where) {
     return {*make_until(parent, when, cause ? &cause : nullptr, where), where};

@@ -39,7 +39,7 @@ HEED_API std::string explain(const context& ctx);
 /// How dump() writes.
 enum class dump_format {
   text,  ///< a line for each context, indented: for a log or a terminal
-  dot,   ///< a digraph for Graphviz: `dot -Tsvg`
+  dot,   ///< a digraph for Graphviz: `dot -Tsvg`; long texts are cut, as it refuses them
   json,  ///< one object: for programs
 };
 

@@ -48,7 +48,7 @@ class HEED_API work : public links {
 /// is called, or turn() has said false. A timer is armed at most once in its life.
 class HEED_API timer : public work {
  public:
-  /// When it is due: what arm() is given.
+  /// When it is due: what arm() is given. Never changes.
   const time_point& when() const noexcept { return when_; }
 
   /// To be called when the timer is due, and taken off the scheduler's books, while whatever excludes a

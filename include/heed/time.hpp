@@ -73,6 +73,7 @@ constexpr time_point end_of(duration d, Now&& now) {
 }
 
 /// How long it is until a wall-clock time, by what that clock says now; `duration::max()`: for ever.
+/// Saturates; between two ticks the later one. NaN is misuse (`std::invalid_argument`). Reads it once.
 template <class Duration>
 duration time_left(const std::chrono::time_point<std::chrono::system_clock, Duration>& t) {
   const duration since = saturate(t.time_since_epoch());

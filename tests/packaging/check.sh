@@ -44,7 +44,7 @@ export PKG_CONFIG_PATH=$libdir/pkgconfig
 "$compiler" -std=c++20 "$consumer/main.cpp" -o "$work/by_pkg_config" $(pkg-config --cflags --libs heed)
 LD_LIBRARY_PATH=$libdir "$work/by_pkg_config"
 
-say "add_subdirectory"
+say "add_subdirectory" # not optimized: it is to be there, and that is quicker
 configure -S "$consumer" -B "$work/inside" -DHEED_SOURCE="$root" -DBUILD_SHARED_LIBS=$shared -DCMAKE_BUILD_TYPE=Debug
 cmake --build "$work/inside"
 "$work/inside/consumer"
