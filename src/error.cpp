@@ -11,6 +11,7 @@
 namespace heed::inline v0 {
 
 constinit immortal_category the_category;
+[[gnu::init_priority(101)]] const std::error_code no_error;
 
 const char* error_category::name() const noexcept {
   return "heed";

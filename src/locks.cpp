@@ -88,7 +88,7 @@ void mutex::lock() noexcept {
 
 std::error_code mutex::lock(const context& ctx) noexcept {
   if (const std::error_code ended = ctx.err()) return ended;
-  if (try_lock()) return {};
+  if (try_lock()) return no_error;
   return wait(ctx);
 }
 
@@ -102,12 +102,12 @@ std::error_code mutex::wait(const context& ctx) noexcept {
       if (!state_.compare_exchange_weak(s, s == free ? held : queued, std::memory_order_acquire,
                                         std::memory_order_relaxed))
         continue;
-      if (s == free) return {};
+      if (s == free) return no_error;
       break;
     }
     queue_.push(self);
   }
-  if (self.sleep(ctx)) return {};
+  if (self.sleep(ctx)) return no_error;
   {
     const waiter_queue::guard locked(queue_);
     if (self.waits) {  // Q2
@@ -163,11 +163,11 @@ std::error_code semaphore::acquire(const context& ctx) noexcept {
     const waiter_queue::guard locked(queue_);
     if (units_ > 0) {  // Q4
       --units_;
-      return {};
+      return no_error;
     }
     queue_.push(self);
   }
-  if (self.sleep(ctx)) return {};
+  if (self.sleep(ctx)) return no_error;
   {
     const waiter_queue::guard locked(queue_);
     if (self.waits) {  // Q2

@@ -30,6 +30,15 @@ TEST(Context, IsAHandle) {
   static_assert(!std::is_constructible_v<heed::context, std::nullptr_t>, "never null");
 }
 
+// Asked while static objects are made, which may be before those of the library's other files.
+const std::error_code asked_early = heed::background().err();
+
+TEST(Context, NoErrorIsTheStandardsAlsoEarly) {
+  EXPECT_EQ(asked_early, std::error_code());
+  EXPECT_EQ(&asked_early.category(), &std::system_category());
+  EXPECT_EQ(heed::no_error, std::error_code());
+}
+
 // Every member is callable on a context that never ends, and says so.
 void expect_never_ends(const heed::context& ctx, const std::string& name) {
   EXPECT_FALSE(ctx.err());

@@ -72,14 +72,19 @@ class HEED_API context {
   /// visible in every other form (waiters, done_fd(), callbacks). Lock-free, async-signal-safe. The promise
   /// of Go's `Context.Err`, and of its Done channel, which can lag behind Err there.
   std::error_code err() const noexcept {
-    const std::uint64_t b = ask();
-    if (b == 0) return {};
+    const std::uint8_t b = answer();
+    if (is_live(b)) return {0, no_error.category()};
+    settle(b);
     // 1 or 2 by its last bit, so that a compiler sees that this is not 0.
     static_assert(static_cast<int>(errc::canceled) == 1 && static_cast<int>(errc::deadline_exceeded) == 2);
     return {static_cast<int>(2 - (b & 1)), category()};
   }
   /// `bool(err())`, for loops: `while (!ctx.done()) ...`. The same load, the same promises.
-  bool done() const noexcept { return ask() != 0; }
+  bool done() const noexcept {
+    const std::uint8_t b = answer();
+    if (!is_live(b)) settle(b);
+    return b != 0;
+  }
   /// Why it ended: null until done; then the cause given to the first cancel() or to the deadline that ended
   /// it or an ancestor, or err() as an error where none was given. Never changes afterwards. Thread-safe; one
   /// atomic increment at most. Go's `context.Cause`.
@@ -159,14 +164,17 @@ class HEED_API context {
   friend class derived;
   // Takes over one count on the handle.
   context(node_head* n, const scope* s) noexcept : node_(n), scope_(s) {}
-  // 0: live; else the verdict, and perhaps `closing`. The rare case is asked for first: then a live and a
-  // canceled context cost the same, and who only counts or stores the answer has one branch, which is never
-  // taken. A byte, since compilers compare that as it is, where two bits of a word are first cut out.
-  std::uint64_t ask() const noexcept {
-    const auto b = static_cast<std::uint8_t>(scope_->word.load(std::memory_order_acquire));
+  // 0: live; else the verdict, and perhaps `closing`. A byte, since compilers compare that as it is, where two
+  // bits of a word are first cut out.
+  std::uint8_t answer() const noexcept {
+    return static_cast<std::uint8_t>(scope_->word.load(std::memory_order_acquire));
+  }
+  // As most are. Asked first, so that who goes on with a live context has one branch for it; and not as a
+  // certainty, for which compilers put all else out of the way, so that a loop over what is done would jump.
+  static bool is_live(std::uint8_t b) noexcept { return __builtin_expect_with_probability(b == 0, 1, 0.8); }
+  void settle(std::uint8_t b) const noexcept {
     if (b > scope::verdict) [[unlikely]]
       scope_->close();
-    return b;
   }
   // Keeps a compiler from moving both words by one load of 16 bytes: right after two stores of 8, as with_*()
   // just made them, that would wait until these have reached the cache.

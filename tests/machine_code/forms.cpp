@@ -16,6 +16,11 @@ int form_if_err(const heed::context& ctx) {
   return 0;
 }
 
+// The second word of a live context's error_code is known only once the program runs: it is loaded, too.
+void form_stored(const heed::context& ctx, std::error_code& to) {
+  to = ctx.err();
+}
+
 long form_while_not_err(const heed::context& ctx) {
   long turns = 0;
   while (!ctx.err()) ++turns;
