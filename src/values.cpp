@@ -348,6 +348,15 @@ template <parent_is how>
   const std::uint64_t bits = node_head::bits_of(k);
   if (!track::surely_off() || (above && above->is(node::own_memory)) || bits == 0) [[unlikely]]
     return nullptr;
+  if (above && (above->lookup & node_head::form) == node_head::early) {  // the next of a run: most are
+    const std::size_t position = static_cast<const value_node&>(*above).position + 1U;
+    if (position % length == 0) return nullptr;  // one with an index
+    void* const room = pool::take_quickly(sizeof(value_node) + extra);
+    if (!room) return nullptr;
+    if constexpr (!given) above->holds.fetch_add(1, std::memory_order_relaxed);  // as hold(): never immortal
+    return ::new (room) value_node(parent, k, type, above->lookup & ~bits, position,
+                                   {traits, node::words_of(sizeof(value_node) + extra), true});
+  }
   const node* const head = lookup_at(above);
   std::uint64_t word = (head ? head->lookup : ~std::uint64_t{0}) & ~bits;  // the form stays
   std::size_t position = 1;
