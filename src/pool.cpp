@@ -128,13 +128,35 @@ void count_used(depot& d, const slab& s) noexcept HEED_REQUIRES(d.lock) {
   spare.fetch_sub(bytes_of(s), std::memory_order_relaxed);
 }
 
+struct chain {
+  block* first = nullptr;
+  block** end = &first;
+  chain() = default;
+  chain(const chain&) = delete;
+  chain& operator=(const chain&) = delete;
+  void add(block* b) noexcept {
+    *end = b;
+    end = &b->next;
+  }
+  void add_all_of(chain& other) noexcept {
+    if (!other.first) return;
+    *end = other.first;
+    end = other.end;
+    other.first = nullptr;
+    other.end = &other.first;
+  }
+};
+
 // Up to `most` blocks from the first slab, of which `count` tells how many: at least one. The lock is held.
+//
+// Of sixteen every other one first: so what a thread makes next after a parent that others use, too, is not on
+// a line of memory with that. (Of more, or fewer, a walk over a million children is slower by half.)
 block* take_some(depot& d, std::size_t size, std::uint16_t most, std::uint16_t& count) noexcept
     HEED_REQUIRES(d.lock) {
   slab* s = d.ring;
   if (s->used == 0) count_used(d, *s);
-  block* list = nullptr;
-  block** last = &list;
+  chain list;
+  chain put_off;
   for (count = 0; count < most && !exhausted(*s); ++count) {
     block* b = s->free;
     if (b) {
@@ -143,14 +165,15 @@ block* take_some(depot& d, std::size_t size, std::uint16_t most, std::uint16_t& 
       b = ::new (static_cast<void*>(s->fresh)) block;
       s->fresh = block_at(*s, s->fresh + size, true, size);
     }
-    *last = b;
-    last = &b->next;
+    if (count % 16 == 0) list.add_all_of(put_off);
+    (count % 2 == 0 ? list : put_off).add(b);
   }
-  *last = nullptr;
+  list.add_all_of(put_off);
+  *list.end = nullptr;
   s->used += count;
   d.out += count;
   if (exhausted(*s)) remove(d, s);  // P3
-  return list;
+  return list.first;
 }
 
 // A slab that is small is aligned: it begins with its only granule.

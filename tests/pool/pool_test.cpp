@@ -154,6 +154,21 @@ TEST(Pool, AProgramWithTenContextsPaysForLittle) {
   });
 }
 
+// A parent and what its thread makes next: of a fresh slab, too.
+TEST(Pool, TwoTakenInTurnShareNoLine) {
+  in_thread([] {
+    for (const std::size_t bytes : {80, 112}) {
+      const auto all = take_many(6, bytes);
+      for (std::size_t i = 1; i < all.size(); ++i) {
+        const auto a = reinterpret_cast<std::uintptr_t>(all[i - 1]);
+        const auto b = reinterpret_cast<std::uintptr_t>(all[i]);
+        EXPECT_GT(std::max(a, b) / 64, (std::min(a, b) + bytes - 1) / 64) << bytes;
+      }
+      give_all(all, bytes);
+    }
+  });
+}
+
 TEST(Pool, BlocksAreAlignedAndApart) {
   for (std::size_t bytes = 0; bytes <= 2 * pool::largest; ++bytes) {
     const std::size_t room = std::max<std::size_t>(bytes, 1);
