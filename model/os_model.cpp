@@ -77,6 +77,7 @@ void wake(const sync::atomic<std::uint32_t>& word, int how_many, std::uint32_t k
   model::futex_wake(&word, how_many, kinds);
 }
 
+void prepare_barriers() noexcept {}
 bool barrier_everywhere() noexcept {
   model::barrier_everywhere();
   return true;

@@ -9,6 +9,7 @@ constinit counts waiting{};
 void lock_held(sync::atomic<std::uint32_t>& word) noexcept {
   using namespace std::chrono_literals;
   sync::atomic<std::uint32_t>& here = waiting_for(word);
+  os::prepare_barriers();  // before it counts: others would go on waking nobody for as long as that takes
   // relaxed, all: the barrier orders these, and nothing hangs on the others.
   waiting.all.fetch_add(1, std::memory_order_relaxed);
   here.fetch_add(1, std::memory_order_relaxed);

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 #include <linux/filter.h>
+#include <linux/membarrier.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -108,6 +109,18 @@ TEST(Lock, MayGoRightAfterItsLastUnlock) {
     other.join();
     EXPECT_EQ(shared, nullptr);
   }
+}
+
+// The first time a barrier takes milliseconds of preparation; whoever unlocks meanwhile is not to look for
+// somebody to wake. (In a process whose first test this is.)
+TEST(Lock, CountsOnceBarriersArePrepared) {
+  counted shared;
+  shared.lock.lock();
+  std::thread waiter([&shared] { const heed::locked guard(shared.lock); });
+  while (waiting_for(shared.lock) == 0) std::this_thread::yield();
+  EXPECT_TRUE(::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0 || errno == ENOSYS);
+  shared.lock.unlock();
+  waiter.join();
 }
 
 // Without membarrier(2) who unlocks may miss who waits, who then looks again by himself.
