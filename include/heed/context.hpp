@@ -164,8 +164,8 @@ class HEED_API context {
   friend class derived;
   // Takes over one count on the handle.
   context(node_head* n, const scope* s) noexcept : node_(n), scope_(s) {}
-  // 0: live; else the verdict, and perhaps `closing`. A byte, since compilers compare that as it is, where two
-  // bits of a word are first cut out.
+  // 0: live; else the verdict, and perhaps `closing`. A byte, since compilers compare that as it is, where
+  // two bits of a word are first cut out.
   std::uint8_t answer() const noexcept {
     return static_cast<std::uint8_t>(scope_->word.load(std::memory_order_acquire));
   }

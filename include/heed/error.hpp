@@ -56,8 +56,8 @@ inline const std::error_category& category() noexcept {
   return the_category.value;
 }
 
-/// `std::error_code()`, made once: that calls `std::system_category()` each time, and err() of a live context is to be
-/// a load. Initialized before all that has no priority among a program's static objects.
+/// `std::error_code()`, made once: that calls `std::system_category()` each time, and err() of a live context
+/// is to be a load. Initialized before all of a program's static objects that have no priority of their own.
 HEED_API extern const std::error_code no_error;
 
 /// Lets `std::error_code ec = heed::errc::canceled;` work ([syserr.errcode.constructors]).
