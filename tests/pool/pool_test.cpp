@@ -157,7 +157,7 @@ TEST(Pool, AProgramWithTenContextsPaysForLittle) {
 // A parent and what its thread makes next: of a fresh slab, too.
 TEST(Pool, TwoTakenInTurnShareNoLine) {
   in_thread([] {
-    for (const std::size_t bytes : {80, 112}) {
+    for (const std::size_t bytes : {std::size_t{80}, std::size_t{112}}) {
       const auto all = take_many(6, bytes);
       for (std::size_t i = 1; i < all.size(); ++i) {
         const auto a = reinterpret_cast<std::uintptr_t>(all[i - 1]);
