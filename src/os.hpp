@@ -29,7 +29,8 @@ void wake(const sync::atomic<std::uint32_t>& word, int how_many, std::uint32_t k
 // before what this thread does next, and what this thread did before comes before all that it does next.
 // False: that cannot be had.
 bool barrier_everywhere() noexcept;
-// To be called before: the first time the kernel takes some milliseconds where a process has several threads.
+// To be called before each of these: the first time the kernel takes some 10 ms where a process has several
+// threads.
 void prepare_barriers() noexcept;
 
 // A descriptor for poll: not readable until signal_event(). Throws std::system_error.

@@ -176,9 +176,8 @@ void prepare_barriers() noexcept {
   if (prepared.load(std::memory_order_relaxed))
     return;  // relaxed: whoever does it a second time does no harm
   const int kept = errno;
-  announce_barriers();
+  if (announce_barriers()) prepared.store(true, std::memory_order_relaxed);
   errno = kept;
-  prepared.store(true, std::memory_order_relaxed);
 }
 
 bool barrier_everywhere() noexcept {

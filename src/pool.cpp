@@ -149,8 +149,9 @@ struct chain {
 
 // Up to `most` blocks from the first slab, of which `count` tells how many: at least one. The lock is held.
 //
-// Of sixteen every other one first: so what a thread makes next after a parent that others use, too, is not
-// on a line of memory with that. (Of more, or fewer, a walk over a million children is slower by half.)
+// Of sixteen every other one first: so what a thread makes next after a parent that others use, too, is
+// mostly not on a line of memory with that. (Of more, or fewer, or where the next sixteen begin with the
+// others, a walk over a million children is slower by half.)
 block* take_some(depot& d, std::size_t size, std::uint16_t most, std::uint16_t& count) noexcept
     HEED_REQUIRES(d.lock) {
   slab* s = d.ring;

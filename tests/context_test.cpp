@@ -30,7 +30,7 @@ TEST(Context, IsAHandle) {
   static_assert(!std::is_constructible_v<heed::context, std::nullptr_t>, "never null");
 }
 
-// Asked while static objects are made, which may be before those of the library's other files.
+// Asked while static objects are made: before the library's own, where it is linked statically.
 const std::error_code asked_early = heed::background().err();
 
 TEST(Context, NoErrorIsTheStandardsAlsoEarly) {

@@ -71,6 +71,8 @@ questions for_the_farthest(drawer& keys, std::size_t depth) {
 // Eight chains in turn, 128 questions each.
 template <bool there>
 void lookups(bench::suite& s, const std::string& name, const std::vector<questions>& all) {
+  for (const questions& q : all)
+    bench::check(!there || *q.ctx.value(*q.keys.front()) == 0, "the farthest value");
   s.run(name, [&](std::size_t n) {
     for (std::size_t left = n; left > 0;) {
       for (const questions& q : all) {

@@ -169,8 +169,8 @@ class HEED_API context {
   std::uint8_t answer() const noexcept {
     return static_cast<std::uint8_t>(scope_->word.load(std::memory_order_acquire));
   }
-  // As most are. Asked first, so that who goes on with a live context has one branch for it; and not as a
-  // certainty, for which compilers put all else out of the way, so that a loop over what is done would jump.
+  // As most are. Asked first, so that who goes on with a live context has one branch for it. With 0.8, not as
+  // a certainty: else compilers move the other way far off, and a loop over what is done jumps to and fro.
   static bool is_live(std::uint8_t b) noexcept { return __builtin_expect_with_probability(b == 0, 1, 0.8); }
   void settle(std::uint8_t b) const noexcept {
     if (b > scope::verdict) [[unlikely]]

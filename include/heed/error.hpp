@@ -56,8 +56,10 @@ inline const std::error_category& category() noexcept {
   return the_category.value;
 }
 
-/// `std::error_code()`, made once: that calls `std::system_category()` each time, and err() of a live context
-/// is to be a load. Initialized before all of a program's static objects that have no priority of their own.
+/// A `std::error_code()` that is made once, as its constructor calls `std::system_category()` each time, and
+/// err() of a live context is to be a load. Use `std::error_code()`. Initialized before all of a program's
+/// static objects that have no priority of their own; what runs still earlier may ask err() whether there is
+/// an error, and no more.
 HEED_API extern const std::error_code no_error;
 
 /// Lets `std::error_code ec = heed::errc::canceled;` work ([syserr.errcode.constructors]).
