@@ -27,7 +27,7 @@ void wake(const sync::atomic<std::uint32_t>& word, int how_many, std::uint32_t k
 
 // Has every thread of the process pass a barrier: all that it did before, in the order of its program, comes
 // before what this thread does next, and what this thread did before comes before all that it does next.
-// False: that cannot be had.
+// False: that cannot be had, or was not prepared.
 bool barrier_everywhere() noexcept;
 // To be called before each of these: the first time the kernel takes some 10 ms where a process has several
 // threads.

@@ -161,29 +161,20 @@ void wake(const sync::atomic<std::uint32_t>& word, int how_many, std::uint32_t k
   futex(word, FUTEX_WAKE_BITSET, static_cast<std::uint32_t>(how_many), nullptr, kinds);
 }
 
-namespace {
-// A process has to say first that it will (membarrier(2)).
-bool announce_barriers() noexcept {
-  return ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
-}
-bool barrier() noexcept {
-  return ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
-}
-}  // namespace
-
+// A process has to say first that it will use them (membarrier(2)); its children inherit that.
 void prepare_barriers() noexcept {
   static constinit sync::atomic<bool> prepared{false};
-  if (prepared.load(std::memory_order_relaxed))
-    return;  // relaxed: whoever does it a second time does no harm
+  // relaxed, both: whoever does it a second time does no harm.
+  if (prepared.load(std::memory_order_relaxed)) return;
   const int kept = errno;
-  if (announce_barriers()) prepared.store(true, std::memory_order_relaxed);
+  if (::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0)
+    prepared.store(true, std::memory_order_relaxed);
   errno = kept;
 }
 
 bool barrier_everywhere() noexcept {
   const int kept = errno;
-  // Announced again: by a child that did not inherit it.
-  const bool done = barrier() || (errno == EPERM && announce_barriers() && barrier());
+  const bool done = ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
   errno = kept;
   return done;
 }

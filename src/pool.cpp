@@ -128,6 +128,7 @@ void count_used(depot& d, const slab& s) noexcept HEED_REQUIRES(d.lock) {
   spare.fetch_sub(bytes_of(s), std::memory_order_relaxed);
 }
 
+// Blocks in the order in which they were added; the last one's `next` is for who uses them to set.
 struct chain {
   block* first = nullptr;
   block** end = &first;
