@@ -77,6 +77,7 @@ root_node::root_node(scheduler* s, memory* m) noexcept : node(kind::root, nullpt
 detached_node::detached_node(node* above) noexcept
     : node(kind::detached, above, 1, lookup_past(lookup_at(above))) {
   set_block(sizeof(detached_node), true);
+  if (above) hold(*above);
 }
 
 [[gnu::always_inline]] inline cancel_node::cancel_node() noexcept
@@ -173,8 +174,9 @@ context background(scheduler& s, std::source_location where) {
 // is unusual goes on in one of the functions below, from which nothing comes back here: so it saves no
 // registers.
 
-// Whether what is hung on a scope rides on its parent, or is below a value and holds that (L2).
-enum class below : bool { scope, value };
+// Whether what is hung on a scope rides on its parent, or is below a value and holds that (L2), which may be
+// crowded.
+enum class below : std::uint8_t { scope, value, crowded };
 
 template <class Node>
 [[gnu::noinline]] static scope* linked(Node& n) {
@@ -209,7 +211,8 @@ template <class Node>
 // Unchecked, these three: a shard comes locked.
 template <below what, class Node>
 [[gnu::always_inline]] static inline scope* hung_and_unlocked(shard& s, Node& n) HEED_UNCHECKED {
-  if constexpr (what == below::value) hold(*n.parent);
+  if constexpr (what == below::value) n.parent->holds.fetch_add(1, std::memory_order_relaxed);
+  if constexpr (what == below::crowded) crowd::hold(*n.parent);
   if (s.lock.unlock_only()) [[unlikely]]
     return linked_and_woken(n, s);
   return &n;
@@ -251,18 +254,35 @@ template <below what, class Node>
   return linked_in<what>(above, above.own.lock.try_lock() ? &above.own : nullptr, 0, n);
 }
 
-[[gnu::noinline]] static scope* child_of_value(value_node& parent, void* room) {
+// One that has no list to be on.
+template <below what>
+[[gnu::always_inline]] static inline scope* holding(cancel_node& n) {
+  if constexpr (what == below::crowded) {
+    crowd::hold(*n.parent);
+  } else {
+    n.parent->holds.fetch_add(1, std::memory_order_relaxed);  // as hold(): never immortal
+  }
+  return &n;
+}
+
+template <below what>
+[[gnu::always_inline]] static inline scope* child_below(value_node& parent, void* room) {
   cancel_node* const above = node_of(parent.within);
   auto* n = ::new (room) cancel_node(kind::cancel, &parent, above, word::uncommon, 2, 0);
-  if (!above) {
-    hold(parent);
-    return n;
-  }
+  if (!above) return holding<what>(*n);
   // acquire: as in inherit().
   const std::uint64_t w = above->word.load(std::memory_order_acquire);
   if (w & word::verdict) [[unlikely]]
     return born_done(*n, *above, w);
-  return linked_quickly<below::value>(*above, w, *n);
+  return linked_quickly<what>(*above, w, *n);
+}
+[[gnu::noinline]] static scope* child_in_crowd(value_node& parent, void* room) {
+  return child_below<below::crowded>(parent, room);
+}
+[[gnu::noinline]] static scope* child_of_value(value_node& parent, void* room) {
+  if (is_crowded(parent)) [[unlikely]]
+    return child_in_crowd(parent, room);
+  return child_below<below::value>(parent, room);
 }
 
 // What most contexts are made of, below background().
@@ -422,6 +442,14 @@ struct place_below {
   time_point earliest = time_point::max();
 };
 
+template <below what>
+[[gnu::always_inline]] static inline scope* hung_below(const place_below& p, deadline_node& n) {
+  return p.above ? linked_quickly<what>(*p.above, p.w, n) : holding<what>(n);
+}
+[[gnu::noinline]] static scope* hung_in_crowd(const place_below& p, deadline_node& n) {
+  return hung_below<below::crowded>(p, n);
+}
+
 // Where that is usual, and `when` is still to come.
 [[gnu::always_inline]] static inline scope* armed_and_linked_quickly(const place_below& p, void* room,
                                                                      time_point when,
@@ -430,9 +458,9 @@ struct place_below {
   if (!the_process_scheduler().time().try_arm(*n)) [[unlikely]]
     return armed_and_linked(*n);
   if (p.above == p.parent) return p.above ? linked_quickly<below::scope>(*p.above, p.w, *n) : n;
-  if (p.above) return linked_quickly<below::value>(*p.above, p.w, *n);
-  hold(*p.parent);  // L2
-  return n;
+  if (is_crowded(*p.parent)) [[unlikely]]
+    return hung_in_crowd(p, *n);
+  return hung_below<below::value>(p, *n);
 }
 
 scope* derived::make_within(const context& parent, duration timeout, error* cause,

@@ -33,8 +33,12 @@ template <class Node>
 }
 // Two: it goes only if that is not the last hold there; false: all is as it was.
 template <class Node>
+[[gnu::noinline]] bool free_in_crowd(Node& n, node* above) noexcept {
+  return crowd::drop_unless_last(*above) && free_quickly(n);
+}
+template <class Node>
 [[gnu::noinline]] bool free_unless_last(Node& n, node* above) noexcept {
-  return drop_unless_last(*above) && free_quickly(n);
+  return drop_one_of_many(*above) ? free_quickly(n) : free_in_crowd(n, above);
 }
 
 // Two ways to go on where one of these functions has changed nothing: with one handle, release_handle(); with
@@ -177,10 +181,12 @@ inline bool take_up_away(cancel_node& c) noexcept {
 
 // Nobody has it in hand any more.
 [[gnu::always_inline]] inline void drop_trivial(node& n) noexcept {
-  // acquire: what others did with their holds; who seems to be alone is, as nobody can find it. release: as
-  // in drop().
-  if (n.holds.load(std::memory_order_acquire) != 1 && n.holds.fetch_sub(1, std::memory_order_acq_rel) != 1)
-    return;
+  // acquire: what others did with their holds; who seems to be alone is, as nobody can find it.
+  const std::uint32_t held = n.holds.load(std::memory_order_acquire);
+  if (held & node::crowded) [[unlikely]]
+    return drop(&n);
+  // release: as in drop().
+  if (held != 1 && (n.holds.fetch_sub(1, std::memory_order_acq_rel) & ~node::crowded) != 1) return;
   node* const above = n.parent;
   if (!pool::give_quickly(&n, n.block_words())) [[unlikely]]
     return free_slowly_and_drop(n, above);
@@ -282,6 +288,10 @@ template <std::uint32_t handles, auto with_hold, auto otherwise, class Node>
 }  // namespace
 
 void after_last_handle(node& n, std::uint32_t before) noexcept {
+  if (before & node::spread) [[unlikely]] {
+    before = crowd::gather_handles(n);
+    if ((before & node::number) != 1) return;
+  }
   if (n.what >= kind::cancel) {
     auto& c = static_cast<cancel_node&>(n);
     // acquire: as in after_last_handle_anyhow().

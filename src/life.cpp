@@ -75,14 +75,26 @@ void await_walk(cancel_node& n) noexcept {
   n.own.lock.unlock();
 }
 
+// One hold less; true: it was the last.
+bool counted_down(node& n) noexcept {
+  for (;;) {
+    if (drop_unless_last(n)) return false;
+    std::uint32_t last = (n.holds.load(std::memory_order_relaxed) & node::crowded) | 1;
+    // release: what we did comes before the destruction; acquire: the destroyer sees what everybody did.
+    if (n.holds.compare_exchange_strong(last, last - 1, std::memory_order_acq_rel, std::memory_order_relaxed))
+      return true;
+  }
+}
+
 // Takes one hold away; true: it was the last, and the caller is alone with the node, which no list and no
 // timer has any more. Then `owes` tells whether it has a hold on its parent (L2).
 bool take_last(node& n, bool& owes) noexcept {
   owes = true;
   const bool has_word = n.what >= kind::cancel;
   const bool found_by_lock = n.what == kind::cancel || n.what == kind::deadline;
-  // L3. acquire: what all the others did with it comes before its destruction.
-  if ((!has_word || found_by_lock) && n.holds.load(std::memory_order_acquire) == 1) {
+  // acquire: what all the others did with it comes before its destruction.
+  const auto is_alone = [&] { return (n.holds.load(std::memory_order_acquire) & ~node::crowded) == 1; };
+  if ((!has_word || found_by_lock) && is_alone()) {  // L3
     if (!has_word) return true;
     auto& c = static_cast<cancel_node&>(n);
     // acquire: whoever wrote a verdict has disarmed it, or is its timer, which has pinned it before; so the
@@ -90,11 +102,10 @@ bool take_last(node& n, bool& owes) noexcept {
     if ((c.word.load(std::memory_order_acquire) & word::verdict) == 0) disarm(c);
     if (c.parent) owes = leave(c, fate::gone_if_alone);
     await_walk(c);  // before the holds are looked at
-    if (n.holds.load(std::memory_order_acquire) == 1) return true;
+    if (is_alone()) return true;
     owes = true;
   }
-  // release: what we did comes before the destruction; acquire: the destroyer sees what everybody did.
-  if (n.holds.fetch_sub(1, std::memory_order_acq_rel) != 1) return false;
+  if (!counted_down(n)) return false;
   if (has_word) {
     // Who still finds it leaves it alone: try_hold() fails.
     auto& c = static_cast<cancel_node&>(n);
@@ -155,12 +166,9 @@ static inline node* free_trivial(node& n) noexcept {
 // foreign.
 [[gnu::always_inline]] static inline bool dropped_quickly(node& n, node*& next) noexcept {
   // acquire: L3.
-  std::uint32_t held = n.holds.load(std::memory_order_acquire);
+  const std::uint32_t held = n.holds.load(std::memory_order_acquire);
   if (held != 1) {
-    // release: as in drop_unless_last().
-    if (!n.holds.compare_exchange_strong(held, held - 1, std::memory_order_release,
-                                         std::memory_order_relaxed))
-      return false;
+    if (!drop_one_of_many(n, held) && !crowd::drop_unless_last(n)) return false;
     next = nullptr;
     return true;
   }
@@ -195,6 +203,7 @@ static inline node* free_trivial(node& n) noexcept {
 [[gnu::noinline]] static node* dropped_slowly(node& n, merge_node*& half) noexcept {
   bool owes = true;
   if (n.what == kind::todo || !take_last(n, owes)) return nullptr;
+  if (n.holds.load(std::memory_order_relaxed) & node::crowded) crowd::gone(n);
   node* const above = owes ? n.parent : nullptr;
   if (n.what == kind::merge) {
     drop_merge(static_cast<merge_node&>(n), half);
@@ -254,10 +263,28 @@ bool leave(cancel_node& n, fate f) noexcept {
   return owes;
 }
 
+// One handle less, where there are more, all counted in `handles`, and nobody else counts just now; false:
+// nothing has changed.
+static inline bool release_one_of_more(node& n) noexcept {
+  std::uint32_t now = n.handles.load(std::memory_order_relaxed);
+  const std::uint32_t count = now & node::number;
+  // release: as in release_handle().
+  return count > 1 && count < node::spread &&
+         n.handles.compare_exchange_strong(now, now - 1, std::memory_order_release,
+                                           std::memory_order_relaxed);
+}
+
 // The handle that a value with handles has on its scope.
+[[gnu::noinline]] static void release_scope_of(const value_node& v) noexcept {
+  cancel_node& within = node_of(*v.within);
+  const bool strewn = v.is(node::strewn);
+  if (!strewn && release_one_of_more(within)) return;
+  if (!crowd::release_scope(within, strewn)) release_handle(&within);  // one deep
+}
 void release_scope(node& n) noexcept {
   if (n.what != kind::value) return;
-  if (cancel_node* within = node_of(static_cast<value_node&>(n).within)) release_handle(within);  // one deep
+  auto& v = static_cast<value_node&>(n);
+  if (v.within != &never_ending) release_scope_of(v);
 }
 
 void after_last_handle_anyhow(node& n, std::uint32_t before) noexcept {
@@ -308,7 +335,7 @@ void release_only_handle(node& n) noexcept {
   }
   // release/acquire: as in release_handle().
   const std::uint32_t before = n.handles.fetch_sub(1, std::memory_order_acq_rel);
-  if ((before & node::number) == 1) after_last_handle(n, before);
+  if (node::was_last(before)) after_last_handle(n, before);
 }
 
 void context::retain(node_head* n) noexcept {

@@ -166,7 +166,7 @@ void read(seen& s, const node* of) noexcept {
   s.what = n.what;
   s.foreign_clock = n.is(node::own_scheduler);
   if (n.what == kind::todo) return;
-  s.handles = n.handles.load(std::memory_order_relaxed) & node::number;  // relaxed: only printed
+  s.handles = crowd::count_handles(n);
   if (n.what == kind::root) return;
   s.above = parents_of(n);
   cancel_node* within = scope_above(&n);

@@ -244,8 +244,7 @@ void print_left(const entry& e, const reading& list) noexcept {
       default: text << ", deadline exceeded"; break;
     }
   }
-  const std::size_t handles =
-      n.handles.load(std::memory_order_relaxed) & node::number;  // relaxed: only printed
+  const std::size_t handles = crowd::count_handles(n);
   text << ", " << handles << (handles == 1 ? " handle" : " handles");
   if (e.line == 0) {
     text << ", made somewhere";

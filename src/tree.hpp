@@ -97,25 +97,31 @@ struct node : node_head {
   static constexpr std::uint32_t source = 1U << 30;     // in handles: see above
   static constexpr std::uint32_t second_up = 1U << 29;  // in handles: see above
   static constexpr std::uint32_t number = second_up - 1;
+  static constexpr std::uint32_t spread = 1U << 28;     // in that: some are counted elsewhere (crowd.cpp)
+  static constexpr std::uint32_t crowded = 1U << 31;    // in holds: threads have met there (crowd.cpp)
+  static constexpr std::uint32_t scattered = 1U << 30;  // in holds: and some are counted elsewhere
+  // Whether `before` one handle went, it was the last of those that are counted here.
+  static constexpr bool was_last(std::uint32_t before) noexcept { return (before & (spread - 1)) == 1; }
 
   enum trait : std::uint8_t {
     own_scheduler = 1,  // the root has a scheduler of its own
     timed = 2,          // cancelable: it or a scope above may have a deadline
     mixed = 4,          // cancelable: one above counts on another scheduler's clock (by a merge)
     armed = 8,          // deadline: its scheduler has been given its timer
-    own_memory = 16,    // the root brought memory, and a pointer to that is in front of each block
-    own_cause = 32,     // deadline: it was made with a cause
-    trivial = 64,       // all that is to be done for its end is to give its block back to the pool
+    strewn = 8,       // value: its handle on its scope is one of those that are counted elsewhere (crowd.cpp)
+    own_memory = 16,  // the root brought memory, and a pointer to that is in front of each block
+    own_cause = 32,   // deadline: it was made with a cause
+    trivial = 64,     // all that is to be done for its end is to give its block back to the pool
     kept_inside = 128,  // value: it lies in the node
   };
 
-  // Starts with these handles, and their one hold. What has no word holds its parent; a cancelable node gets
-  // to that when it is linked (L2). `lookup_word`: node_head's. `inherits`: which traits it has from its
-  // parent.
+  // Starts with these handles, and their one hold; and none on its parent yet: a cancelable node gets to that
+  // when it is linked (L2), others right after. `lookup_word`: node_head's. `inherits`: which traits it has
+  // from its parent.
   struct birth {
     int traits = 0;
     std::uint8_t words = 0;  // as block_words()
-    bool given = false;      // its hold on its parent is one that there was
+    int inherits = own_scheduler | own_memory;
   };
   node(kind k, node* above, std::uint32_t handle_count, std::uint64_t lookup_word, int inherits,
        birth how) noexcept;
@@ -245,33 +251,56 @@ struct merge_node : cancel_node {
 
 // --- life (life.cpp) ---
 
+// Holds on what is crowded, or comes to be so (crowd.cpp).
+namespace crowd {
+void hold(node& n) noexcept;
+bool drop_unless_last(node& n) noexcept;
+void gone(const node& n) noexcept;
+// A value's handle on its scope. False: it is counted in `handles`, as others are.
+bool retain_scope(cancel_node& scope_node) noexcept;
+// True: that was all; false: the handle is still there, counted in `handles`.
+bool release_scope(cancel_node& scope_node, bool strewn) noexcept;
+// The last of the handles that are counted in `handles` has gone: now all are. What there was with it.
+std::uint32_t gather_handles(node& n) noexcept;
+// How many there are; only to be printed.
+std::uint32_t count_handles(const node& n) noexcept;
+}  // namespace crowd
+
 // One more hold, unless the node is being destroyed already.
 inline bool try_hold(node& n) noexcept {
   std::uint32_t count = n.holds.load(std::memory_order_relaxed);
-  while (count != 0) {
+  while ((count & ~node::crowded) != 0) {
     // relaxed: the caller reached the node through a lock, which ordered it.
     if (n.holds.compare_exchange_weak(count, count + 1, std::memory_order_relaxed)) return true;
   }
   return false;
 }
+inline bool is_crowded(const node& n) noexcept {
+  return (n.holds.load(std::memory_order_acquire) & node::crowded) != 0;  // acquire: crowd.cpp, C2
+}
 inline void hold(node& n) noexcept {
-  if (n.what == kind::todo) return;                 // immortal
+  if (n.what == kind::todo) return;  // immortal
+  if (is_crowded(n)) [[unlikely]]
+    return crowd::hold(n);
   n.holds.fetch_add(1, std::memory_order_relaxed);  // relaxed: the caller has one already
 }
 // One hold less; destroys the node and drops its hold on the parent, and so on up, where it was the last. May
 // run foreign code.
 void drop(node* n) noexcept;
+// One hold less, where there are `held`: not the last, and nobody else counts just now; false: nothing has
+// changed.
+inline bool drop_one_of_many(node& n, std::uint32_t held) noexcept {
+  // release: as in drop(); somebody else will be last.
+  return held - 2 < node::crowded - 2 &&
+         n.holds.compare_exchange_strong(held, held - 1, std::memory_order_release,
+                                         std::memory_order_relaxed);
+}
+inline bool drop_one_of_many(node& n) noexcept {
+  return drop_one_of_many(n, n.holds.load(std::memory_order_relaxed));
+}
 // One hold less, unless it is the last: then false, and nothing has changed.
 inline bool drop_unless_last(node& n) noexcept {
-  std::uint32_t count = n.holds.load(std::memory_order_relaxed);
-  while (count != 1) {
-    // release: as in drop(); somebody else will be last.
-    if (n.holds.compare_exchange_weak(count, count - 1, std::memory_order_release,
-                                      std::memory_order_relaxed)) {
-      return true;
-    }
-  }
-  return false;
+  return drop_one_of_many(n) || crowd::drop_unless_last(n);
 }
 inline void retain_handle(node& n) noexcept {
   if (n.what == kind::todo) return;
@@ -288,7 +317,7 @@ void release_scope(node& n) noexcept;
 inline void release_one_of_many(node& n) noexcept {
   // release/acquire: the one who finds itself last sees what all others did with their handles.
   const std::uint32_t before = n.handles.fetch_sub(1, std::memory_order_acq_rel);
-  if ((before & node::number) == 1) [[unlikely]]
+  if (node::was_last(before)) [[unlikely]]
     after_last_handle(n, before);
 }
 // One handle less. May run foreign code.
@@ -332,10 +361,7 @@ inline node::node(kind k, node* above, std::uint32_t handle_count, std::uint64_t
                   birth how) noexcept
     : node_head{lookup_word}, parent(above), handles(handle_count), what(k),
       traits(static_cast<std::uint8_t>((above ? above->traits & inherits : 0) | how.traits)),
-      hung(how.words) {
-  const bool linked_later = k >= kind::cancel;  // L2
-  if (above && !linked_later && !how.given) hold(*above);
-}
+      hung(how.words) {}
 
 // --- structure (derive.cpp) ---
 

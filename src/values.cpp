@@ -15,7 +15,7 @@ namespace heed::inline v0 {
 [[gnu::always_inline]] inline value_node::value_node(const context& parent_context, const key_base& k,
                                                      const value_type& t, std::uint64_t lookup_word,
                                                      std::size_t place_in_run, birth how) noexcept
-    : node(kind::value, tree::of(parent_context), 1, lookup_word, own_scheduler | own_memory, how),
+    : node(kind::value, tree::of(parent_context), 1, lookup_word, how.inherits, how),
       within(tree::scope_of(parent_context)), key(&k), type(&t) {
   // As context.hpp reads them.
   assert(is_of(k));
@@ -247,11 +247,30 @@ value_node* make_node_of(const context& parent, const key_base& k, const value_t
   return make<value_node>(parent, k, t, word, position);
 }
 
-// The value's handles count as one on its scope.
-node_head* with_handle(value_node* v) noexcept {
-  // relaxed, as in retain_handle(): the caller has the parent, and so one already.
-  if (v->within != &never_ending) node_of(*v->within).handles.fetch_add(1, std::memory_order_relaxed);
+// A new value's handles count as one on its scope.
+[[gnu::noinline, gnu::returns_nonnull]] value_node* with_handle_in_crowd(value_node* v) noexcept {
+  cancel_node& within = node_of(*v->within);
+  if (crowd::retain_scope(within)) {
+    v->give(node::strewn);
+  } else {
+    within.handles.fetch_add(1, std::memory_order_relaxed);
+  }
   return v;
+}
+[[gnu::always_inline]] inline value_node* with_handle(value_node* v) noexcept {
+  if (v->within == &never_ending) return v;
+  cancel_node& within = node_of(*v->within);
+  // acquire: the row (crowd.cpp).
+  if (within.handles.load(std::memory_order_acquire) & node::spread) [[unlikely]]
+    return with_handle_in_crowd(v);
+  // relaxed: as in retain_handle(), the caller has the parent, and so one already.
+  within.handles.fetch_add(1, std::memory_order_relaxed);
+  return v;
+}
+// And it holds its parent.
+[[gnu::noinline, gnu::returns_nonnull]] value_node* counted(value_node* v) noexcept {
+  if (v->parent) hold(*v->parent);
+  return with_handle(v);
 }
 
 }  // namespace
@@ -334,8 +353,19 @@ void destroy_value(value_node* v) noexcept {
   free_node(v);
 }
 
-// How the parent comes: looked at, or moved, so that what its last handle holds is the new one's.
-enum class parent_is : bool { shared, given };
+// How the parent comes: looked at; moved, so that what its last handle holds is the new one's; or it may be
+// crowded, and counted() is for later.
+enum class parent_is : std::uint8_t { shared, given, crowded };
+
+// Holds its parent, which is not crowded.
+template <parent_is how>
+[[gnu::always_inline]] static inline value_node* holding(value_node* v) noexcept {
+  node* const above = v->parent;
+  // As hold().
+  if (how == parent_is::shared && above && above->what != kind::todo)
+    above->holds.fetch_add(1, std::memory_order_relaxed);
+  return v;
+}
 
 // What make_node_of() does in many steps, in a few; `extra` bytes follow the node. Null: that is for
 // make_node_of(), and nothing has changed.
@@ -343,19 +373,21 @@ template <parent_is how>
 [[gnu::always_inline]] static inline value_node* made_quickly(const context& parent, const key_base& k,
                                                               const value_type& type, std::size_t extra,
                                                               int traits) {
-  constexpr bool given = how == parent_is::given;
   node* const above = tree::of(parent);
   const std::uint64_t bits = node_head::bits_of(k);
   if (!track::surely_off() || (above && above->is(node::own_memory)) || bits == 0) [[unlikely]]
     return nullptr;
+  if (how == parent_is::shared && above && is_crowded(*above)) [[unlikely]]
+    return nullptr;
+  const int inherits = node::own_scheduler | (how == parent_is::given ? node::strewn : 0);
   if (above && (above->lookup & node_head::form) == node_head::early) {  // the next of a run: most are
     const std::size_t position = static_cast<const value_node&>(*above).position + 1U;
     if (position % length == 0) return nullptr;  // one with an index
     void* const room = pool::take_quickly(sizeof(value_node) + extra);
     if (!room) return nullptr;
-    if constexpr (!given) above->holds.fetch_add(1, std::memory_order_relaxed);  // as hold(): never immortal
+    if constexpr (how == parent_is::shared) above->holds.fetch_add(1, std::memory_order_relaxed);
     return ::new (room) value_node(parent, k, type, above->lookup & ~bits, position,
-                                   {traits, node::words_of(sizeof(value_node) + extra), true});
+                                   {traits, node::words_of(sizeof(value_node) + extra), inherits});
   }
   const node* const head = lookup_at(above);
   std::uint64_t word = (head ? head->lookup : ~std::uint64_t{0}) & ~bits;  // the form stays
@@ -371,14 +403,17 @@ template <parent_is how>
   const std::size_t size = late ? sizeof(late_value) : sizeof(value_node);
   void* const room = pool::take_quickly(size + extra);
   if (!room) return nullptr;
-  const node::birth birth{traits, node::words_of(size + extra), given};
-  if (!late) return ::new (room) value_node(parent, k, type, word, position, birth);
+  const node::birth birth{traits, node::words_of(size + extra), inherits};
+  if (!late) return holding<how>(::new (room) value_node(parent, k, type, word, position, birth));
   auto& last = static_cast<const late_value&>(*head);
-  return ::new (room) late_value(parent, k, type, word, position, last.last, last.since & ~bits, birth);
+  return holding<how>(::new (room)
+                          late_value(parent, k, type, word, position, last.last, last.since & ~bits, birth));
 }
 
+// The rest, once the value is there.
 template <parent_is how>
-[[gnu::always_inline]] static inline node_head* with_handle_from(value_node* v) noexcept {
+[[gnu::always_inline]] static inline node_head* counted(value_node* v) noexcept {
+  if constexpr (how == parent_is::crowded) return counted(v);
   if constexpr (how == parent_is::shared) return with_handle(v);
   v->parent->handles.store(0, std::memory_order_relaxed);  // as in release_trivial()
   return v;
@@ -391,16 +426,25 @@ template <parent_is how>
   value_node* const v = made_quickly<how>(parent, k, type, 0, node::trivial | node::kept_inside);
   if (!v) return nullptr;
   std::memcpy(v->small, &bytes, sizeof bytes);
-  return with_handle_from<how>(v);
+  return counted<how>(v);
+}
+
+static bool is_crowded(const context& c) noexcept {
+  const node* const n = tree::of(c);
+  return n && is_crowded(*n);
 }
 
 [[gnu::noinline]] static node_head* small_value_anyhow(const context& parent, const key_base& k,
                                                        const value_type& type, std::uint32_t bytes,
                                                        std::source_location where) {
+  if (is_crowded(parent)) {
+    if (node_head* const made = made_small<parent_is::crowded>(parent, k, type, bytes)) return made;
+  }
   value_node* v = make_node_of(parent, k, type);
   std::memcpy(v->small, &bytes, sizeof bytes);
-  track::made(*v, where);
-  return with_handle(v);
+  counted(v);
+  track::made(*v, where);  // its traits are settled now
+  return v;
 }
 
 node_head* derived::make_small_value(const context& parent, const key_base& k, const value_type& type,
@@ -430,15 +474,6 @@ static std::uint32_t offset_behind(const value_node& v, std::size_t room) noexce
   return static_cast<std::uint32_t>(v.block_words() * sizeof(std::uint64_t) - room);
 }
 
-[[gnu::noinline]] static node_head* value_anyhow(const context& parent, const key_base& k,
-                                                 const value_type& type, const std::uint64_t* words,
-                                                 std::source_location where) {
-  value_node* v = make_node_of(parent, k, type);
-  std::memcpy(v->storage(), words, type.size);
-  track::made(*v, where);
-  return with_handle(v);
-}
-
 template <parent_is how>
 [[gnu::always_inline]] static inline node_head* made_of_words(const context& parent, const key_base& k,
                                                               const value_type& type,
@@ -450,7 +485,20 @@ template <parent_is how>
   char* const to = reinterpret_cast<char*>(v) + v->offset;
   for (std::size_t i = 0; i < room; i += sizeof(std::uint64_t))
     std::memcpy(to + i, words + i / sizeof(std::uint64_t), sizeof(std::uint64_t));
-  return with_handle_from<how>(v);
+  return counted<how>(v);
+}
+
+[[gnu::noinline]] static node_head* value_anyhow(const context& parent, const key_base& k,
+                                                 const value_type& type, const std::uint64_t* words,
+                                                 std::source_location where) {
+  if (is_crowded(parent)) {
+    if (node_head* const made = made_of_words<parent_is::crowded>(parent, k, type, words)) return made;
+  }
+  value_node* v = make_node_of(parent, k, type);
+  std::memcpy(v->storage(), words, type.size);
+  counted(v);
+  track::made(*v, where);
+  return v;
 }
 
 node_head* derived::make_value(const context& parent, const key_base& k, const value_type& type,
@@ -475,25 +523,26 @@ static value_node* node_for(const context& parent, const key_base& k, const valu
       return v;
     }
   }
-  return make_node_of(parent, k, t);
+  value_node* const v = make_node_of(parent, k, t);
+  if (v->parent) hold(*v->parent);
+  return v;
 }
 
 // From here on everything comes from the node: the value's constructor may do anything, also with the
 // parent's handle.
 value_slot::value_slot(const context& parent, const key_base& k, const value_type& type)
-    : node_(node_for(parent, k, type)) {
-  // The value's handles count as one on its scope.
-  if (cancel_node* within = node_of(tree::scope_of(parent))) retain_handle(*within);
+    : node_(with_handle(node_for(parent, k, type))) {}
+
+// The value was not made.
+[[gnu::noinline]] static void give_up(value_node* v) noexcept {
+  node* above = v->parent;
+  release_scope(*v);
+  free_node(v);
+  drop(above);
 }
 
 value_slot::~value_slot() {
-  if (!node_) return;
-  auto* v = static_cast<value_node*>(node_);
-  node* above = v->parent;
-  cancel_node* within = node_of(v->within);
-  free_node(v);
-  if (within) release_handle(within);
-  drop(above);
+  if (node_) give_up(static_cast<value_node*>(node_));
 }
 
 void* value_slot::storage() const noexcept {

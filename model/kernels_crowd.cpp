@@ -1,0 +1,253 @@
+// Counts that are spread over the processors (src/crowd.cpp): what many threads derive from, made, left, and
+// dropped in every order.
+#include "engine.hpp"
+#include "kernels.hpp"
+
+#include <heed/heed.hpp>
+
+#include "../src/tree.hpp"
+
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace model {
+namespace {
+
+using heed::background;
+using heed::cancelable;
+using heed::context;
+using heed::with_cancel;
+using heed::with_value;
+
+constexpr heed::key<int> number{"number"};
+
+// A value that says when it is destroyed.
+struct counted {
+  explicit counted(int* n) : ended(n) {}
+  counted(const counted&) = delete;
+  ~counted() { ++*ended; }
+  int* ended;
+};
+constexpr heed::key<counted> counted_key{"counted"};
+
+// As if another thread had dropped a hold at the same moment.
+void meet_at_holds(const context& c) {
+  heed::node& n = *heed::tree::of(c);
+  heed::hold(n);
+  check(heed::crowd::drop_unless_last(n), "not the last");
+}
+// As if another value had given up its handle; `c` is a scope with two handles at least.
+void meet_at_handles(const context& c) {
+  check(!heed::crowd::release_scope(*heed::node_of(heed::tree::scope_of(c)), false), "nothing is released");
+}
+
+// What all derive from, with as many handles as threads.
+struct base {
+  int ended = 0;
+  context own;
+  std::vector<context> of;
+  base(const context& above, std::size_t threads) : own(with_value(above, counted_key, &ended)) {
+    of.assign(threads, own);
+  }
+};
+
+// Nobody has met yet: two children go at the same moment, then two more come.
+void met() {
+  base b(background(), 0);
+  std::optional<cancelable> one(with_cancel(b.own));
+  std::optional<cancelable> two(with_cancel(b.own));
+  for (auto* child : {&one, &two}) {
+    spawn([&b, child] {
+      child->reset();
+      *child = with_cancel(b.own);
+    });
+  }
+  join();
+  b.own = context();
+  one.reset();
+  check(b.ended == 0, "a child still needs it");
+  two.reset();
+  check(b.ended == 1, "destroyed once");
+}
+
+// Each thread makes a child and gives up its handle, in this order or with the child dropped before.
+void come_and_go(const context& above, bool child_first, bool row_first) {
+  base b(above, 2);
+  meet_at_holds(b.own);
+  if (row_first) static_cast<void>(with_cancel(b.own));
+  b.own = context();
+  for (context& mine : b.of) {
+    spawn([&mine, child_first] {
+      std::optional<cancelable> child(with_cancel(mine));
+      if (child_first) child.reset();
+      mine = context();
+    });
+  }
+  join();
+  check(b.ended == 1, "destroyed once");
+}
+
+// A child that was made on one processor goes on another, while the last handle goes; the other child was
+// counted before the row was there.
+void left_elsewhere() {
+  base b(background(), 0);
+  std::optional<cancelable> early(with_cancel(b.own));
+  meet_at_holds(b.own);
+  std::optional<cancelable> late(with_cancel(b.own));
+  spawn([&] { late.reset(); });
+  spawn([&] { early.reset(); });
+  spawn([&] { b.own = context(); });
+  join();
+  check(b.ended == 1, "destroyed once");
+}
+
+// Threads meet while the last handle goes.
+void met_while_left() {
+  base b(background(), 0);
+  std::optional<cancelable> one(with_cancel(b.own));
+  std::optional<cancelable> two(with_cancel(b.own));
+  spawn([&] { one.reset(); });
+  spawn([&] { two.reset(); });
+  spawn([&] { b.own = context(); });
+  join();
+  check(b.ended == 1, "destroyed once");
+}
+
+// A row goes to the next node as soon as the last one is gone: nobody may still be counting there.
+void row_goes_on() {
+  base first(background(), 0);
+  meet_at_holds(first.own);
+  std::optional<cancelable> child(with_cancel(first.own));
+  base second(background(), 1);
+  meet_at_holds(second.own);
+  spawn([&] { child.reset(); });
+  spawn([&] { first.own = context(); });
+  spawn([&] {
+    const auto made = with_cancel(second.of[0]);
+    second.of[0] = context();
+  });
+  join();
+  check(first.ended == 1 && second.ended == 0, "each for itself");
+  second.own = context();
+  check(second.ended == 1, "destroyed once");
+}
+
+// What a value moved from holds its parent by is the new one's.
+void moved_from() {
+  base b(background(), 0);
+  meet_at_holds(b.own);
+  std::optional<cancelable> child(with_cancel(b.own));
+  spawn([&] { child.reset(); });
+  spawn([&] { b.own = with_value(std::move(b.own), number, 1); });
+  join();
+  check(b.ended == 0, "there is one below");
+  b.own = context();
+  check(b.ended == 1, "destroyed once");
+}
+
+// Values of a crowd on a scope that is ended, while all of them go.
+void scope_ends() {
+  auto parent = with_cancel(background());
+  auto scope = std::make_unique<cancelable>(with_cancel(parent.ctx));
+  const context spare = scope->ctx;
+  meet_at_holds(scope->ctx);
+  meet_at_handles(scope->ctx);
+  std::optional<context> one(with_value(scope->ctx, number, 1));
+  std::optional<cancelable> child(with_cancel(*one));
+  spawn([&] { parent.cancel(); });
+  spawn([&] {
+    const context two = with_value(*one, number, 2);
+    one.reset();
+    scope.reset();
+  });
+  spawn([&] { child.reset(); });
+  join();
+  check(spare.err() == heed::errc::canceled, "canceled");
+}
+
+struct says_ended {
+  explicit says_ended(bool* e) : ended(e) {}
+  says_ended(says_ended&& other) noexcept : ended(std::exchange(other.ended, nullptr)) {}
+  ~says_ended() {
+    if (ended) *ended = true;
+  }
+  void operator()() const { fail("nobody canceled"); }
+  bool* ended;
+};
+
+// A scope in whose hand only values are: nothing is abandoned before the last of them goes.
+void in_hand_by_values(bool before) {
+  auto scope = std::make_unique<cancelable>(with_cancel(background()));
+  scope->cancel.release();
+  bool ended = false;
+  heed::after_func(scope->ctx, says_ended(&ended));
+  std::vector<context> values;
+  if (before) values.push_back(with_value(scope->ctx, number, 1));  // counted in one place
+  {
+    const context spare = scope->ctx;
+    meet_at_handles(scope->ctx);
+  }
+  while (values.size() < 2) values.push_back(with_value(scope->ctx, number, 2));
+  spawn([&] { scope.reset(); });
+  spawn([&] {
+    const context more = with_value(values[1], number, 3);
+    values[1] = context();
+    check(!ended, "a value is in hand");
+  });
+  spawn([&] {
+    check(!ended, "a value is in hand");
+    values[0] = context();
+  });
+  join();
+  check(ended, "abandoned with the last value");
+}
+
+// Nobody has met yet: two values of one scope go at once, and two more come.
+void values_meet() {
+  auto scope = std::make_unique<cancelable>(with_cancel(background()));
+  bool ended = false;
+  heed::after_func(scope->ctx, says_ended(&ended));
+  scope->cancel.release();
+  context one = with_value(scope->ctx, number, 1);
+  context two = with_value(scope->ctx, number, 2);
+  for (context* mine : {&one, &two}) {
+    spawn([&scope, mine] {
+      *mine = context();
+      *mine = with_value(scope->ctx, number, 3);
+    });
+  }
+  join();
+  scope.reset();
+  one = context();
+  check(!ended, "a value is in hand");
+  two = context();
+  check(ended, "abandoned with the last value");
+}
+
+}  // namespace
+
+std::vector<kernel> crowd_kernels() {
+  return {
+      {"crowd.met", met},
+      {"crowd.met_while_left", met_while_left},
+      {"crowd.come_and_go", [] { come_and_go(background(), false, false); }},
+      {"crowd.come_and_go_with_row", [] { come_and_go(background(), false, true); }},
+      {"crowd.come_and_go_child_first", [] { come_and_go(background(), true, true); }},
+      {"crowd.come_and_go_in_scope",
+       [] {
+         const auto scope = with_cancel(background());
+         come_and_go(scope.ctx, false, true);
+       }},
+      {"crowd.left_elsewhere", left_elsewhere},
+      {"crowd.row_goes_on", row_goes_on},
+      {"crowd.moved_from", moved_from},
+      {"crowd.scope_ends", scope_ends},
+      {"crowd.in_hand_by_values", [] { in_hand_by_values(false); }},
+      {"crowd.in_hand_by_values_from_before", [] { in_hand_by_values(true); }},
+      {"crowd.values_meet", values_meet},
+  };
+}
+
+}  // namespace model

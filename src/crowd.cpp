@@ -1,0 +1,189 @@
+// What many threads count on at once: the two counts of tree.hpp, spread over the processors.
+//
+// Each is one number, on one line of memory, and all threads of a server may make their contexts below one
+// value: with each of them that line goes from processor to processor. So where threads have met, a node gets
+// a row of lines, one for each CPU, and what is new is counted there.
+//
+//  C1  The holds of a node are what `holds` says, without the two bits, and what the lines of its row say.
+//      Each of them alone may be below 0: what was counted in one place may be dropped in another.
+//  C2  `crowded` is set where two threads have met at `holds`, and stays. It says no more than to come here.
+//  C3  Who adds a hold to what is crowded has a handle, or is taking the last one and leaves that hold to what
+//      hangs there. He sees to it that it has a row. That is its own until the node is destroyed, so whoever
+//      has a hold or a handle may count there without looking again.
+//  C4  While the row is open, `scattered` is set. It is no count, and keeps away from 1 what looks like the
+//      number of holds.
+//  C5  Who drops a hold and finds neither a handle nor the row closed gathers first: each line is closed by
+//      an exchange, and who counts there afterwards learns it by that, and counts in `holds`. One of those
+//      who come does it. There is one: who takes the last handle comes after whoever made the row, as that
+//      one had a handle; so he sees it when he drops its hold, or the one he leaves that to, under a lock.
+//      So in the end, `holds` has all of them again.
+//
+// The handles of a scope are such a number, too, since each value with handles counts there.
+//
+//  C6  Where threads meet at that, `spread` is set, and values that are new count on the lines, and know that
+//      they do (`strewn`). What was counted in `handles` goes on there: all but values, and those from before.
+//  C7  `spread` is in the number of handles, so nobody takes the scope to be in nobody's hand. Whoever takes
+//      the last of those in `handles` gathers the others. Until he closes the first line, the number does not
+//      change: nobody has one of those any more that he could copy. After that it may, so before that it is
+//      put far from 1, lest somebody else takes his for the last.
+//  C8  That is done once: afterwards all are counted in `handles`.
+//
+// Rows are static and few, and a node's address tells which may be its own. Where another node has that, and
+// where there is one processor, all is counted as if there were no crowd.
+#include "os.hpp"
+#include "sizes.hpp"
+#include "tree.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+
+namespace heed::inline v0::crowd {
+
+namespace {
+
+constexpr std::size_t rows = sizes::small ? 1 : 128;
+// Far below all that is counted, also with what is counted there by mistake (C5).
+constexpr std::int64_t closed = -(std::int64_t{1} << 62);
+constexpr bool is_closed(std::int64_t count) noexcept {
+  return count < closed / 2;
+}
+
+struct alignas(64) line {
+  sync::atomic<std::int64_t> holds;
+  sync::atomic<std::int64_t> handles;
+};
+// Apart from the lines: this is read by all.
+struct row {
+  sync::atomic<const node*> owner;
+  sync::atomic<bool> gathered;
+  sync::atomic<bool> spread;  // or was
+};
+constinit std::array<row, rows> all_rows{};
+constinit std::array<std::array<line, sizes::most_shards>, rows> all_lines{};
+
+std::size_t index_of(const node& n) noexcept {
+  return (reinterpret_cast<std::uintptr_t>(&n) * 0x9E3779B97F4A7C15) >> 32 & (rows - 1);
+}
+row& row_of(const node& n) noexcept {
+  return all_rows[index_of(n)];
+}
+auto& lines_of(const node& n) noexcept {
+  return all_lines[index_of(n)];
+}
+line& own_line(const node& n) noexcept {
+  return lines_of(n)[os::cpu() % sizes::most_shards];
+}
+
+// Whether it has a row, or gets one (C3).
+bool has_row(node& n) noexcept {
+  row& r = row_of(n);
+  // relaxed: only chooses.
+  const node* owner = r.owner.load(std::memory_order_relaxed);
+  if (owner || os::cpu_count() < 2) return owner == &n;
+  // acquire: who had it before is through with it.
+  if (!r.owner.compare_exchange_strong(owner, &n, std::memory_order_acquire, std::memory_order_relaxed))
+    return owner == &n;
+  r.gathered.store(false, std::memory_order_relaxed);
+  r.spread.store(false, std::memory_order_relaxed);
+  for (line& l : lines_of(n)) {
+    l.holds.store(0, std::memory_order_relaxed);
+    l.handles.store(0, std::memory_order_relaxed);
+  }
+  // release: all that, for who sees the bit.
+  n.holds.fetch_or(node::crowded | node::scattered, std::memory_order_release);
+  return true;
+}
+
+// C5. The caller has a hold, which is to be dropped.
+void gather(node& n) noexcept {
+  // relaxed: it only chooses, and who goes on counts on a line that is open or closed.
+  if (row_of(n).gathered.exchange(true, std::memory_order_relaxed)) return;
+  std::int64_t sum = 0;
+  // acquire: what those did who dropped their holds here.
+  for (line& l : lines_of(n)) sum += l.holds.exchange(closed, std::memory_order_acquire);
+  // release: passes that on to who drops the last.
+  n.holds.fetch_add(static_cast<std::uint32_t>(sum) - node::scattered, std::memory_order_release);
+}
+
+bool is_in_hand(const node& n) noexcept {
+  // relaxed: who took the last handle is the caller, or came before him (C5).
+  return (n.handles.load(std::memory_order_relaxed) & node::number) != 0;
+}
+
+}  // namespace
+
+void hold(node& n) noexcept {
+  // acquire: the row. relaxed else: the caller has one already, or a handle.
+  std::uint32_t held = n.holds.load(std::memory_order_acquire);
+  if ((held & node::scattered) == 0 && has_row(n)) held = n.holds.load(std::memory_order_acquire);
+  if ((held & node::scattered) && !is_closed(own_line(n).holds.fetch_add(1, std::memory_order_relaxed)))
+    return;
+  n.holds.fetch_add(1, std::memory_order_relaxed);
+}
+
+bool drop_unless_last(node& n) noexcept {
+  // acquire: the row.
+  std::uint32_t held = n.holds.load(std::memory_order_acquire);
+  if (held == 1) return false;
+  // release, all three: what we did comes before the destruction.
+  if (held & node::scattered) {
+    if (!is_in_hand(n)) gather(n);
+    if (!is_closed(own_line(n).holds.fetch_sub(1, std::memory_order_release))) return true;
+    held = n.holds.load(std::memory_order_relaxed);
+  } else if ((held & node::crowded) == 0 && os::cpu_count() > 1) {
+    held = n.holds.fetch_or(node::crowded, std::memory_order_relaxed) | node::crowded;  // C2
+  }
+  while ((held & ~node::crowded) != 1) {
+    if (n.holds.compare_exchange_weak(held, held - 1, std::memory_order_release, std::memory_order_relaxed))
+      return true;
+  }
+  return false;
+}
+
+void gone(const node& n) noexcept {
+  row& r = row_of(n);
+  // relaxed: whether it is ours, nobody else changes. release: who gets it next finds us through with it.
+  if (r.owner.load(std::memory_order_relaxed) == &n) r.owner.store(nullptr, std::memory_order_release);
+}
+
+bool retain_scope(cancel_node& scope_node) noexcept {
+  // relaxed: as in retain_handle().
+  return !is_closed(own_line(scope_node).handles.fetch_add(1, std::memory_order_relaxed));
+}
+
+bool release_scope(cancel_node& scope_node, bool strewn) noexcept {
+  // release: as in release_handle().
+  if (strewn) return !is_closed(own_line(scope_node).handles.fetch_sub(1, std::memory_order_release));
+  // relaxed: only chooses.
+  const std::uint32_t count = scope_node.handles.load(std::memory_order_relaxed) & node::number;
+  // C6: threads have met. relaxed: one of them does it, who has a handle; release: the row.
+  if (count > 1 && count < node::spread && has_row(scope_node) &&
+      !row_of(scope_node).spread.exchange(true, std::memory_order_relaxed))
+    scope_node.handles.fetch_add(node::spread, std::memory_order_release);
+  return false;
+}
+
+std::uint32_t count_handles(const node& n) noexcept {
+  const std::uint32_t here = n.handles.load(std::memory_order_acquire) & node::number;  // acquire: the row
+  if (here < node::spread) return here;
+  std::int64_t sum = 0;
+  for (const line& l : lines_of(n)) {
+    const std::int64_t count = l.handles.load(std::memory_order_relaxed);
+    if (!is_closed(count)) sum += count;
+  }
+  return here % (node::spread / 2) + static_cast<std::uint32_t>(sum);
+}
+
+std::uint32_t gather_handles(node& n) noexcept {
+  constexpr std::uint32_t apart = node::spread / 2;  // C7
+  n.handles.fetch_add(apart, std::memory_order_relaxed);
+  std::int64_t sum = 0;
+  // acquire: what those did who released theirs.
+  for (line& l : lines_of(n)) sum += l.handles.exchange(closed, std::memory_order_acquire);
+  const std::uint32_t more = static_cast<std::uint32_t>(sum) - node::spread - apart;
+  // release/acquire: as in release_handle().
+  return n.handles.fetch_add(more, std::memory_order_acq_rel) + more + 1;
+}
+
+}  // namespace heed::inline v0::crowd
