@@ -226,6 +226,89 @@ void values_meet() {
   check(ended, "abandoned with the last value");
 }
 
+// Two threads come to spread the same count, and one who makes a child makes the row at the same moment; a
+// value goes meanwhile.
+void spread_at_once(bool row_by_child) {
+  auto scope = std::make_unique<cancelable>(with_cancel(background()));
+  const context one = scope->ctx;
+  const context two = scope->ctx;
+  if (row_by_child) meet_at_holds(scope->ctx);
+  const auto meet = [](const context& c) {
+    meet_at_handles(c);
+    const context value = with_value(c, number, 1);
+  };
+  spawn([&] { meet(one); });
+  spawn([&] { row_by_child ? static_cast<void>(heed::without_cancel(two)) : meet(two); });
+  spawn([&] { const context value = with_value(scope->ctx, number, 1); });
+  join();
+  check((heed::tree::of(scope->ctx)->handles.load() & heed::node::second_up) == 0, "no flag is touched");
+  check(heed::crowd::count_handles(*heed::tree::of(scope->ctx)) == 4,
+        "two copies, a context, its cancel_func");
+}
+
+// What hangs on a crowded scope, and keeps it, goes while its last handle does: what that was counted by, and
+// what it is dropped from, are not the same.
+void orphans_go() {
+  auto parent = with_cancel(background());
+  auto scope = std::make_unique<cancelable>(with_cancel(parent.ctx));
+  scope->cancel.release();
+  meet_at_holds(scope->ctx);
+  context below = with_value(scope->ctx, number, 1);
+  context detached = heed::without_cancel(below);
+  std::optional<cancelable> one(with_cancel(below));
+  std::optional<cancelable> two;
+  spawn([&] { two = with_cancel(below); });
+  join();
+  below = context();
+  spawn([&] { scope.reset(); });
+  spawn([&] {
+    one.reset();
+    two.reset();
+  });
+  join();
+  detached = context();
+}
+
+// A pin that has no handle with it, while the last one goes.
+void pinned() {
+  auto scope = std::make_unique<cancelable>(with_cancel(background()));
+  meet_at_holds(scope->ctx);
+  auto end = scope->cancel.share();
+  std::optional<cancelable> child(with_cancel(with_value(scope->ctx, number, 1)));
+  spawn([&] {
+    end("why");
+    end = heed::canceler();
+  });
+  spawn([&] { scope.reset(); });
+  spawn([&] { child.reset(); });
+  join();
+}
+
+// Spread, gathered, and spread again: lines that are closed count for nothing.
+void spread_again() {
+  auto scope = std::make_unique<cancelable>(with_cancel(background()));
+  bool ended = false;
+  heed::after_func(scope->ctx, says_ended(&ended));
+  {
+    const context spare = scope->ctx;
+    meet_at_handles(scope->ctx);
+  }
+  scope->cancel.release();
+  context one = with_value(scope->ctx, number, 1);
+  context two = with_value(one, number, 2);
+  scope.reset();
+  meet_at_handles(one);
+  context three = with_value(one, number, 3);
+  for (context* mine : {&one, &two, &three}) {
+    spawn([&, mine] {
+      check(!ended, "it is in hand");
+      *mine = context();
+    });
+  }
+  join();
+  check(ended, "abandoned with the last value");
+}
+
 }  // namespace
 
 std::vector<kernel> crowd_kernels() {
@@ -247,6 +330,11 @@ std::vector<kernel> crowd_kernels() {
       {"crowd.in_hand_by_values", [] { in_hand_by_values(false); }},
       {"crowd.in_hand_by_values_from_before", [] { in_hand_by_values(true); }},
       {"crowd.values_meet", values_meet},
+      {"crowd.spread_at_once", [] { spread_at_once(false); }},
+      {"crowd.spread_while_row_is_made", [] { spread_at_once(true); }},
+      {"crowd.spread_again", spread_again},
+      {"crowd.orphans_go", orphans_go},
+      {"crowd.pinned", pinned},
   };
 }
 

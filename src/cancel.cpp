@@ -148,7 +148,7 @@ void finish(cancel_node& root, callbacks its = callbacks::perhaps) noexcept {
 
 // A pin, for as long as this function works on the node: what it wakes up, or calls, may let go of it.
 struct pin {
-  explicit pin(cancel_node& of) noexcept : n(of) { hold(n); }
+  explicit pin(cancel_node& of) noexcept : n(of) { hold_here(n); }
   pin(const pin&) = delete;
   pin& operator=(const pin&) = delete;
   ~pin() { drop(&n); }

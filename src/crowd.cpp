@@ -2,21 +2,23 @@
 //
 // Each is one number, on one line of memory, and all threads of a server may make their contexts below one
 // value: with each of them that line goes from processor to processor. So where threads have met, a node gets
-// a row of lines, one for each CPU, and what is new is counted there.
+// a row of lines, one for each CPU (or for every 32nd), and what is new is counted there.
 //
-//  C1  The holds of a node are what `holds` says, without the two bits, and what the lines of its row say.
-//      Each of them alone may be below 0: what was counted in one place may be dropped in another.
-//  C2  `crowded` is set where two threads have met at `holds`, and stays. It says no more than to come here.
-//  C3  Who adds a hold to what is crowded has a handle, or is taking the last one and leaves that hold to what
-//      hangs there. He sees to it that it has a row. That is its own until the node is destroyed, so whoever
-//      has a hold or a handle may count there without looking again.
+//  C1  The holds of a node are what `holds` says, without the two bits, and what the lines of its row say. A
+//      line may be below 0, as what was counted in `holds` may be dropped there. `holds` is not, until it is
+//      gathered: who was counted on a line has seen the row, and is dropped on one. What does not derive from
+//      a node (pins, orphans, what a walk takes off) counts in `holds`.
+//  C2  `crowded` is set where threads have met, and stays. It says no more than to come here.
+//  C3  A row is made by one who has a handle. It is the node's own until that is destroyed, so whoever has a
+//      hold or a handle may count there without looking again; but not before he has seen `scattered` or
+//      `spread`, as before it may still be being made.
 //  C4  While the row is open, `scattered` is set. It is no count, and keeps away from 1 what looks like the
 //      number of holds.
-//  C5  Who drops a hold and finds neither a handle nor the row closed gathers first: each line is closed by
-//      an exchange, and who counts there afterwards learns it by that, and counts in `holds`. One of those
-//      who come does it. There is one: who takes the last handle comes after whoever made the row, as that
-//      one had a handle; so he sees it when he drops its hold, or the one he leaves that to, under a lock.
-//      So in the end, `holds` has all of them again.
+//  C5  Who drops a hold and finds the row open, and no handle, gathers first: each line is closed by an
+//      exchange, and who counts there afterwards learns it by that, and counts in `holds`. One of those who
+//      come does it. There is one: who takes the last handle comes after whoever made the row, as that one had
+//      a handle; so he sees it when he drops his hold, or the one he leaves that to, under a lock. So in the
+//      end, `holds` has all of them again.
 //
 // The handles of a scope are such a number, too, since each value with handles counts there.
 //
@@ -26,7 +28,7 @@
 //      the last of those in `handles` gathers the others. Until he closes the first line, the number does not
 //      change: nobody has one of those any more that he could copy. After that it may, so before that it is
 //      put far from 1, lest somebody else takes his for the last.
-//  C8  That is done once: afterwards all are counted in `handles`.
+//  C8  Closed lines stay closed: where `spread` is set again, all are counted in `handles` nevertheless.
 //
 // Rows are static and few, and a node's address tells which may be its own. Where another node has that, and
 // where there is one processor, all is counted as if there were no crowd.
@@ -45,6 +47,8 @@ namespace {
 constexpr std::size_t rows = sizes::small ? 1 : 128;
 // Far below all that is counted, also with what is counted there by mistake (C5).
 constexpr std::int64_t closed = -(std::int64_t{1} << 62);
+// What puts a number of handles far from 1 (C7).
+constexpr std::uint32_t apart = node::spread / 2;
 constexpr bool is_closed(std::int64_t count) noexcept {
   return count < closed / 2;
 }
@@ -57,7 +61,6 @@ struct alignas(64) line {
 struct row {
   sync::atomic<const node*> owner;
   sync::atomic<bool> gathered;
-  sync::atomic<bool> spread;  // or was
 };
 constinit std::array<row, rows> all_rows{};
 constinit std::array<std::array<line, sizes::most_shards>, rows> all_lines{};
@@ -75,24 +78,30 @@ line& own_line(const node& n) noexcept {
   return lines_of(n)[os::cpu() % sizes::most_shards];
 }
 
-// Whether it has a row, or gets one (C3).
-bool has_row(node& n) noexcept {
+// Makes a row for it, unless there is one. The caller has a handle (C3).
+void make_row(node& n) noexcept {
   row& r = row_of(n);
-  // relaxed: only chooses.
+  // relaxed, twice: only chooses.
   const node* owner = r.owner.load(std::memory_order_relaxed);
-  if (owner || os::cpu_count() < 2) return owner == &n;
+  if (owner || os::cpu_count() < 2) return;
   // acquire: who had it before is through with it.
   if (!r.owner.compare_exchange_strong(owner, &n, std::memory_order_acquire, std::memory_order_relaxed))
-    return owner == &n;
+    return;
   r.gathered.store(false, std::memory_order_relaxed);
-  r.spread.store(false, std::memory_order_relaxed);
   for (line& l : lines_of(n)) {
     l.holds.store(0, std::memory_order_relaxed);
     l.handles.store(0, std::memory_order_relaxed);
   }
   // release: all that, for who sees the bit.
   n.holds.fetch_or(node::crowded | node::scattered, std::memory_order_release);
-  return true;
+}
+
+// Whether it has a row that is open, or gets one; a handle as above.
+bool has_row(node& n) noexcept {
+  // acquire, twice: the row.
+  if (n.holds.load(std::memory_order_acquire) & node::scattered) return true;
+  make_row(n);
+  return (n.holds.load(std::memory_order_acquire) & node::scattered) != 0;
 }
 
 // C5. The caller has a hold, which is to be dropped.
@@ -102,8 +111,8 @@ void gather(node& n) noexcept {
   std::int64_t sum = 0;
   // acquire: what those did who dropped their holds here.
   for (line& l : lines_of(n)) sum += l.holds.exchange(closed, std::memory_order_acquire);
-  // release: passes that on to who drops the last.
-  n.holds.fetch_add(static_cast<std::uint32_t>(sum) - node::scattered, std::memory_order_release);
+  // relaxed: the caller drops its own hold next, and passes that on to who drops the last.
+  n.holds.fetch_add(static_cast<std::uint32_t>(sum) - node::scattered, std::memory_order_relaxed);
 }
 
 bool is_in_hand(const node& n) noexcept {
@@ -114,12 +123,9 @@ bool is_in_hand(const node& n) noexcept {
 }  // namespace
 
 void hold(node& n) noexcept {
-  // acquire: the row. relaxed else: the caller has one already, or a handle.
-  std::uint32_t held = n.holds.load(std::memory_order_acquire);
-  if ((held & node::scattered) == 0 && has_row(n)) held = n.holds.load(std::memory_order_acquire);
-  if ((held & node::scattered) && !is_closed(own_line(n).holds.fetch_add(1, std::memory_order_relaxed)))
-    return;
-  n.holds.fetch_add(1, std::memory_order_relaxed);
+  // relaxed: the caller has a handle.
+  if (has_row(n) && !is_closed(own_line(n).holds.fetch_add(1, std::memory_order_relaxed))) return;
+  hold_here(n);
 }
 
 bool drop_unless_last(node& n) noexcept {
@@ -147,43 +153,45 @@ void gone(const node& n) noexcept {
   if (r.owner.load(std::memory_order_relaxed) == &n) r.owner.store(nullptr, std::memory_order_release);
 }
 
+// acquire, on the lines: whoever finds one closed comes after what is done before that (C7).
 bool retain_scope(cancel_node& scope_node) noexcept {
-  // relaxed: as in retain_handle().
-  return !is_closed(own_line(scope_node).handles.fetch_add(1, std::memory_order_relaxed));
+  return !is_closed(own_line(scope_node).handles.fetch_add(1, std::memory_order_acquire));
 }
 
 bool release_scope(cancel_node& scope_node, bool strewn) noexcept {
   // release: as in release_handle().
-  if (strewn) return !is_closed(own_line(scope_node).handles.fetch_sub(1, std::memory_order_release));
+  if (strewn) return !is_closed(own_line(scope_node).handles.fetch_sub(1, std::memory_order_acq_rel));
   // relaxed: only chooses.
   const std::uint32_t count = scope_node.handles.load(std::memory_order_relaxed) & node::number;
-  // C6: threads have met. relaxed: one of them does it, who has a handle; release: the row.
-  if (count > 1 && count < node::spread && has_row(scope_node) &&
-      !row_of(scope_node).spread.exchange(true, std::memory_order_relaxed))
-    scope_node.handles.fetch_add(node::spread, std::memory_order_release);
+  // C6: threads have met. release: the row, for who sees the bit.
+  if (count > 1 && count < node::spread && has_row(scope_node))
+    scope_node.handles.fetch_or(node::spread, std::memory_order_release);
   return false;
+}
+
+std::uint32_t gather_handles(node& n) noexcept {
+  n.handles.fetch_add(apart, std::memory_order_relaxed);  // C7
+  std::int64_t sum = 0;
+  for (line& l : lines_of(n)) {
+    // acquire: what those did who released theirs. release: C7.
+    const std::int64_t count = l.handles.exchange(closed, std::memory_order_acq_rel);
+    if (!is_closed(count)) sum += count;  // C8
+  }
+  const std::uint32_t more = static_cast<std::uint32_t>(sum) - node::spread - apart;
+  // release/acquire: as in release_handle().
+  return n.handles.fetch_add(more, std::memory_order_acq_rel) + more + 1;
 }
 
 std::uint32_t count_handles(const node& n) noexcept {
   const std::uint32_t here = n.handles.load(std::memory_order_acquire) & node::number;  // acquire: the row
-  if (here < node::spread) return here;
-  std::int64_t sum = 0;
+  if (here < apart) return here;
+  std::int64_t sum = std::int64_t{here} - node::spread;
+  if (sum > apart / 2) sum -= apart;  // being gathered
   for (const line& l : lines_of(n)) {
     const std::int64_t count = l.handles.load(std::memory_order_relaxed);
     if (!is_closed(count)) sum += count;
   }
-  return here % (node::spread / 2) + static_cast<std::uint32_t>(sum);
-}
-
-std::uint32_t gather_handles(node& n) noexcept {
-  constexpr std::uint32_t apart = node::spread / 2;  // C7
-  n.handles.fetch_add(apart, std::memory_order_relaxed);
-  std::int64_t sum = 0;
-  // acquire: what those did who released theirs.
-  for (line& l : lines_of(n)) sum += l.handles.exchange(closed, std::memory_order_acquire);
-  const std::uint32_t more = static_cast<std::uint32_t>(sum) - node::spread - apart;
-  // release/acquire: as in release_handle().
-  return n.handles.fetch_add(more, std::memory_order_acq_rel) + more + 1;
+  return static_cast<std::uint32_t>(std::max<std::int64_t>(sum, 0));
 }
 
 }  // namespace heed::inline v0::crowd

@@ -34,7 +34,7 @@ inline bool was_last_of_orphan(shard& s) noexcept HEED_REQUIRES(s.lock) {
 // (L2).
 inline void start_holding(cancel_node& above, shard& s) noexcept HEED_REQUIRES(s.lock) {
   if (was_last_of_orphan(s)) return;
-  above.holds.fetch_add(1, std::memory_order_relaxed);  // relaxed: it is kept by what hangs there
+  hold_here(above);  // it is kept by what hangs there
 }
 // For a child that has a hold of its own, wherever it goes.
 inline void stop_being_orphan(cancel_node& above, shard& s) noexcept HEED_REQUIRES(s.lock) {
@@ -51,7 +51,7 @@ inline void taken_off(cancel_node& above, shard& s, const cancel_node& child) no
 inline void make_orphan(cancel_node& n, shard& s) noexcept HEED_REQUIRES(s.lock) {
   if (s.orphan || s.empty()) return;
   s.orphan = true;
-  hold(n);
+  hold_here(n);
 }
 // Whether it is on its parent's list, the lock of which is held. What a walk took off may still say so (L4);
 // a merge is on the lists of two.

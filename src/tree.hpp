@@ -278,11 +278,16 @@ inline bool try_hold(node& n) noexcept {
 inline bool is_crowded(const node& n) noexcept {
   return (n.holds.load(std::memory_order_acquire) & node::crowded) != 0;  // acquire: crowd.cpp, C2
 }
+// One more hold, counted where all can tell it: what derives from `n` takes hold() instead.
+inline void hold_here(node& n) noexcept {
+  n.holds.fetch_add(1, std::memory_order_relaxed);  // relaxed: the caller knows of another
+}
+// One more hold, of what derives from `n`: the caller has a handle on that.
 inline void hold(node& n) noexcept {
   if (n.what == kind::todo) return;  // immortal
   if (is_crowded(n)) [[unlikely]]
     return crowd::hold(n);
-  n.holds.fetch_add(1, std::memory_order_relaxed);  // relaxed: the caller has one already
+  hold_here(n);
 }
 // One hold less; destroys the node and drops its hold on the parent, and so on up, where it was the last. May
 // run foreign code.

@@ -13,6 +13,8 @@ CURVES = [
     ("err_by_threads", "err() of one canceled context", "threads", r"ErrCanceledParallel/threads=(\d+)", False),
     ("children_by_threads", "A child of one parent: made and canceled", "threads",
      r"CommonParentCancelBare/threads=(\d+)", False),
+    ("requests_by_threads", "A request of one server: a value and a context of its own", "threads",
+     r"RequestsOfOneServer/threads=(\d+)", False),
     ("timeouts_by_waiting", "Ten timeouts set and canceled", "timers that wait", r"WithTimeout/concurrency=(\d+)", False),
     ("tree_by_depth", "A chain made and canceled, per level", "levels", r"CancelTree/depth=(\d+)/Root=OpenCanceler",
      True),

@@ -37,6 +37,8 @@ def marks():
     yield "Making and ending", [
         mark("CommonParentCancel", go=1.95),
         mark("CommonParentCancelBare/threads=2", go=40, floor=4.2),
+        mark("RequestsOfOneServer/threads=1"),
+        mark("RequestsOfOneServer/threads=2"),
         mark("WithCancel/Root=Background", go=25, floor=4.3),
         mark("WithCancel/Root=OpenCanceler", go=22, floor=8.4),
         *(

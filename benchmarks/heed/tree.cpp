@@ -8,6 +8,7 @@
 namespace {
 
 constexpr heed::key<std::string_view> key{"key"};
+constexpr heed::key<std::size_t> request_number{"request"};
 
 // Go's benchmark divides 0 by 1 a hundred times here. Its compiler sees that this is 0, and leaves a loop
 // that only counts; ours would leave nothing. So this counts, too.
@@ -38,6 +39,26 @@ void common_parents(bench::suite& s) {
   for (std::size_t threads : s.sizes({1, 2, 3, 4, 6, 8})) {
     s.timed(bench::named("CommonParentCancelBare", "threads", threads),
             [&](std::size_t n) { return common_parent<false>(parent.ctx, threads, n); });
+  }
+}
+
+// What a server does: requests that derive from one context, which has a value; each has one, too.
+void requests(bench::suite& s) {
+  const heed::cancelable top = heed::with_cancel(heed::background());
+  const heed::context base = heed::with_value(top.ctx, key, "value");
+  for (std::size_t threads : s.sizes({1, 2, 3, 4, 6, 8})) {
+    s.timed(bench::named("RequestsOfOneServer", "threads", threads), [&](std::size_t n) {
+      return bench::parallel(threads, n, [&](bench::worker& w) {
+        w.start();
+        for (std::size_t i = 0; i < w.n; ++i) {
+          const heed::context request = heed::with_value(base, request_number, i);
+          const auto [ctx, cancel] = heed::with_cancel(request);
+          if (*ctx.value(request_number) != i) bench::wrong("value()");
+          cancel();
+        }
+        w.stop();
+      });
+    });
   }
 }
 
@@ -132,6 +153,7 @@ void fan_out(bench::suite& s, const std::string& name, std::size_t children, boo
 
 void tree(bench::suite& s) {
   common_parents(s);
+  requests(s);
   with_cancel(s);
   cancel_tree(s);
   for (std::size_t children : s.sizes({1, 10, 100, 1000, 10'000, 100'000}, {1'000'000})) {

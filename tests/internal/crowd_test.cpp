@@ -51,6 +51,23 @@ void spread(const heed::context& scope) {
   ASSERT_FALSE(heed::crowd::release_scope(*heed::node_of(heed::tree::scope_of(scope)), false));
 }
 
+// A scope that is spread, and a value on it that is crowded; made again where their addresses give both one
+// row.
+struct crowded_pair {
+  heed::cancelable parent = heed::with_cancel(heed::background());
+  heed::cancelable scope;
+  heed::context value;
+  explicit crowded_pair(const std::shared_ptr<int>& v) {
+    std::vector<heed::cancelable> in_vain;
+    do {
+      in_vain.push_back(std::exchange(scope, heed::with_cancel(parent.ctx)));
+      spread(scope.ctx);
+      value = heed::with_value(scope.ctx, witness, v);
+      crowd(value);
+    } while (!is_spread(scope.ctx) || !is_scattered(value));
+  }
+};
+
 class Crowd : public testing::Test {
  protected:
   void SetUp() override {
@@ -94,12 +111,9 @@ const std::vector<std::function<heed::cancelable()>> places{
 
 // What it is for: making contexts writes nothing that others write, too.
 TEST_F(Crowd, CountsElsewhere) {
-  const auto scope = heed::with_cancel(heed::background());
-  const heed::context base = heed::with_value(scope.ctx, text, "text");
-  crowd(base);
-  spread(scope.ctx);
-  ASSERT_TRUE(is_scattered(base));
-  ASSERT_TRUE(is_spread(scope.ctx));
+  const crowded_pair crowded(std::make_shared<int>());
+  const auto& scope = crowded.scope;
+  const heed::context& base = crowded.value;
   const std::uint32_t holds = node_of(base).holds;
   const std::uint32_t handles = node_of(scope.ctx).handles;
   std::vector<heed::cancelable> made;
@@ -150,38 +164,35 @@ TEST_F(Crowd, GoesWithTheLastThatNeedsIt) {
 // C6 to C8: a scope that only values have in hand is in hand.
 TEST_F(Crowd, ValuesHaveTheirScopeInHand) {
   for (const bool ends_by_parent : {false, true}) {
-    auto parent = heed::with_cancel(heed::background());
-    auto scope = std::make_unique<heed::cancelable>(
-        heed::with_cancel(ends_by_parent ? parent.ctx : heed::background()));
-    scope->cancel.release();
+    crowded_pair crowded(std::make_shared<int>());
     const auto function = std::make_shared<int>();
-    heed::after_func(scope->ctx, [function] {});
-    std::vector<heed::context> values{heed::with_value(scope->ctx, number, 1)};
-    spread(scope->ctx);
-    values.push_back(heed::with_value(scope->ctx, number, 2));
+    heed::after_func(crowded.scope.ctx, [function] {});
+    std::vector<heed::context> values{std::move(crowded.value)};
+    values.push_back(heed::with_value(crowded.scope.ctx, number, 2));
     values.push_back(heed::with_value(values.back(), number, 3));
-    scope.reset();
-    EXPECT_EQ(function.use_count(), 2);
-    values.erase(values.begin());  // the last that was counted in one place
-    EXPECT_EQ(function.use_count(), 2);
+    crowded.scope.cancel.release();
+    crowded.scope = {};
+    if (!ends_by_parent) crowded.parent.cancel.release(), crowded.parent = {};
+    EXPECT_EQ(function.use_count(), 2) << "values have it in hand";
+    values.erase(values.begin());
     values.push_back(heed::with_value(values.front(), text, "afterwards"));
     values.erase(values.begin(), values.begin() + 2);
     EXPECT_EQ(function.use_count(), 2) << "one value has it in hand";
     values.clear();
     EXPECT_EQ(function.use_count(), ends_by_parent ? 2 : 1) << "nothing can end it any more";
-    parent.cancel();
+    crowded.parent.cancel();
     EXPECT_TRUE(heed_test::eventually([&] { return function.use_count() == 1; }));
   }
 }
 
 TEST_F(Crowd, IsCountedInPictures) {
-  const auto scope = heed::with_cancel(heed::background());
-  spread(scope.ctx);
-  std::vector<heed::context> values(3, heed::with_value(scope.ctx, number, 1));
-  values.push_back(heed::with_value(scope.ctx, number, 2));
-  EXPECT_EQ(heed::crowd::count_handles(node_of(scope.ctx)), 4U) << "context, cancel_func, two values";
-  const auto second = scope.ctx;
-  EXPECT_EQ(heed::crowd::count_handles(node_of(scope.ctx)), 5U);
+  const crowded_pair crowded(std::make_shared<int>());
+  const heed::context& scope = crowded.scope.ctx;
+  const std::vector<heed::context> copies(3, heed::with_value(scope, number, 1));
+  const heed::context another = heed::with_value(scope, number, 2);
+  EXPECT_EQ(heed::crowd::count_handles(node_of(scope)), 5U) << "context, cancel_func, three values";
+  const heed::context second = scope;
+  EXPECT_EQ(heed::crowd::count_handles(node_of(scope)), 6U);
 }
 
 // A row goes back with the node that had it, so a thousand of them get one after the other. Of a thousand at
@@ -213,10 +224,9 @@ TEST_F(Crowd, RowsGoRound) {
 // A forked child counts on, and gives up what it has.
 TEST_F(Crowd, GoesOnAfterFork) {
   const auto value = std::make_shared<int>();
-  auto scope = heed::with_cancel(heed::background());
-  auto base = std::make_unique<heed::context>(heed::with_value(scope.ctx, witness, value));
-  crowd(*base);
-  spread(scope.ctx);
+  crowded_pair crowded(value);
+  auto& scope = crowded.scope;
+  auto base = std::make_unique<heed::context>(std::move(crowded.value));
   auto child = std::make_unique<heed::cancelable>(heed::with_cancel(*base));
   const pid_t pid = ::fork();
   if (pid == 0) {

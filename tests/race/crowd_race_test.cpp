@@ -32,13 +32,14 @@ TEST(CrowdRace, GoesWithTheLast) {
   std::optional<heed::cancelable> scope;
   heed::context of_first;
   heed::context of_second;
+  heed::context of_third;
   std::optional<heed::cancelable> left;
   race::rounds(
       3000 / slower,
       [&] {
         scope.emplace(heed::with_cancel(heed::background()));
         of_first = heed::with_value(scope->ctx, witness, value);
-        of_second = of_first;
+        of_second = of_third = of_first;
       },
       {[&] {
          serve(of_first, 20);
@@ -48,6 +49,10 @@ TEST(CrowdRace, GoesWithTheLast) {
          serve(of_second, 20);
          left = heed::with_cancel(of_second);
          of_second = {};
+       },
+       [&] {
+         serve(of_third, 10);
+         of_third = {};
        }},
       [&] {
         EXPECT_EQ(value.use_count(), 2) << "a child needs it";

@@ -51,6 +51,25 @@ func BenchmarkCommonParentCancelBare(b *testing.B) {
 	})
 }
 
+type requestNumber struct{}
+
+func BenchmarkRequestsOfOneServer(b *testing.B) {
+	top, cancelTop := context.WithCancel(context.Background())
+	defer cancelTop()
+	base := context.WithValue(top, "key", "value")
+	forThreads(b, func(n int, start func()) {
+		start()
+		for i := range n {
+			request := context.WithValue(base, requestNumber{}, i)
+			ctx, cancel := context.WithCancel(request)
+			if ctx.Value(requestNumber{}).(int) != i {
+				panic("value")
+			}
+			cancel()
+		}
+	})
+}
+
 func BenchmarkWithCancel(b *testing.B) {
 	open, cancelOpen := context.WithCancel(context.Background())
 	defer cancelOpen()
