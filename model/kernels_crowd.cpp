@@ -103,6 +103,16 @@ void left_elsewhere() {
   check(b.ended == 1, "destroyed once");
 }
 
+// A value that is its bytes goes by a way of its own.
+void trivial_value() {
+  context own = with_value(background(), number, 1);
+  meet_at_holds(own);
+  std::optional<cancelable> child(with_cancel(own));
+  spawn([&] { own = context(); });
+  spawn([&] { child.reset(); });
+  join();
+}
+
 // Threads meet while the last handle goes.
 void met_while_left() {
   base b(background(), 0);
@@ -324,6 +334,7 @@ std::vector<kernel> crowd_kernels() {
          come_and_go(scope.ctx, false, true);
        }},
       {"crowd.left_elsewhere", left_elsewhere},
+      {"crowd.trivial_value", trivial_value},
       {"crowd.row_goes_on", row_goes_on},
       {"crowd.moved_from", moved_from},
       {"crowd.scope_ends", scope_ends},

@@ -4,31 +4,32 @@
 // value: with each of them that line goes from processor to processor. So where threads have met, a node gets
 // a row of lines, one for each CPU (or for every 32nd), and what is new is counted there.
 //
-//  C1  The holds of a node are what `holds` says, without the two bits, and what the lines of its row say. A
+//  N1  The holds of a node are what `holds` says, without the two bits, and what the lines of its row say. A
 //      line may be below 0, as what was counted in `holds` may be dropped there. `holds` is not, until it is
 //      gathered: who was counted on a line has seen the row, and is dropped on one. What does not derive from
 //      a node (pins, orphans, what a walk takes off) counts in `holds`.
-//  C2  `crowded` is set where threads have met, and stays. It says no more than to come here.
-//  C3  A row is made by one who has a handle. It is the node's own until that is destroyed, so whoever has a
+//  N2  `crowded` is set where threads have met, and stays. It says no more than to come here.
+//  N3  A row is made by one who has a handle. It is the node's own until that is destroyed, so whoever has a
 //      hold or a handle may count there without looking again; but not before he has seen `scattered` or
-//      `spread`, as before it may still be being made.
-//  C4  While the row is open, `scattered` is set. It is no count, and keeps away from 1 what looks like the
+//      `spread`, as so long it may still be being made.
+//  N4  While the row is open, `scattered` is set. It is no count, and keeps away from 1 what looks like the
 //      number of holds.
-//  C5  Who drops a hold and finds the row open, and no handle, gathers first: each line is closed by an
+//  N5  Who drops a hold and finds the row open, and no handle, gathers first: each line is closed by an
 //      exchange, and who counts there afterwards learns it by that, and counts in `holds`. One of those who
-//      come does it. There is one: who takes the last handle comes after whoever made the row, as that one had
-//      a handle; so he sees it when he drops his hold, or the one he leaves that to, under a lock. So in the
-//      end, `holds` has all of them again.
+//      come does it. There is one: who takes the last handle comes after whoever made the row, as that one
+//      had a handle; so he sees it when he drops his hold, or the one he leaves that to, under a lock. So in
+//      the end, `holds` has all of them again.
 //
 // The handles of a scope are such a number, too, since each value with handles counts there.
 //
-//  C6  Where threads meet at that, `spread` is set, and values that are new count on the lines, and know that
-//      they do (`strewn`). What was counted in `handles` goes on there: all but values, and those from before.
-//  C7  `spread` is in the number of handles, so nobody takes the scope to be in nobody's hand. Whoever takes
+//  N6  Where threads meet at that, `spread` is set, and values that are new count on the lines, and know
+//      that they do (`strewn`). What was counted in `handles` goes on there: all but values, and those from
+//      before.
+//  N7  `spread` is in the number of handles, so nobody takes the scope to be in nobody's hand. Whoever takes
 //      the last of those in `handles` gathers the others. Until he closes the first line, the number does not
 //      change: nobody has one of those any more that he could copy. After that it may, so before that it is
 //      put far from 1, lest somebody else takes his for the last.
-//  C8  Closed lines stay closed: where `spread` is set again, all are counted in `handles` nevertheless.
+//  N8  Closed lines stay closed: where `spread` is set again, all are counted in `handles` nevertheless.
 //
 // Rows are static and few, and a node's address tells which may be its own. Where another node has that, and
 // where there is one processor, all is counted as if there were no crowd.
@@ -45,9 +46,9 @@ namespace heed::inline v0::crowd {
 namespace {
 
 constexpr std::size_t rows = sizes::small ? 1 : 128;
-// Far below all that is counted, also with what is counted there by mistake (C5).
+// Far below all that is counted, also with what is counted there by mistake (N5).
 constexpr std::int64_t closed = -(std::int64_t{1} << 62);
-// What puts a number of handles far from 1 (C7).
+// What puts a number of handles far from 1 (N7).
 constexpr std::uint32_t apart = node::spread / 2;
 constexpr bool is_closed(std::int64_t count) noexcept {
   return count < closed / 2;
@@ -78,7 +79,7 @@ line& own_line(const node& n) noexcept {
   return lines_of(n)[os::cpu() % sizes::most_shards];
 }
 
-// Makes a row for it, unless there is one. The caller has a handle (C3).
+// Makes a row for it, unless there is one. The caller has a handle (N3).
 void make_row(node& n) noexcept {
   row& r = row_of(n);
   // relaxed, twice: only chooses.
@@ -104,7 +105,7 @@ bool has_row(node& n) noexcept {
   return (n.holds.load(std::memory_order_acquire) & node::scattered) != 0;
 }
 
-// C5. The caller has a hold, which is to be dropped.
+// N5. The caller has a hold, which is to be dropped.
 void gather(node& n) noexcept {
   // relaxed: it only chooses, and who goes on counts on a line that is open or closed.
   if (row_of(n).gathered.exchange(true, std::memory_order_relaxed)) return;
@@ -116,7 +117,7 @@ void gather(node& n) noexcept {
 }
 
 bool is_in_hand(const node& n) noexcept {
-  // relaxed: who took the last handle is the caller, or came before him (C5).
+  // relaxed: who took the last handle is the caller, or came before him (N5).
   return (n.handles.load(std::memory_order_relaxed) & node::number) != 0;
 }
 
@@ -138,7 +139,7 @@ bool drop_unless_last(node& n) noexcept {
     if (!is_closed(own_line(n).holds.fetch_sub(1, std::memory_order_release))) return true;
     held = n.holds.load(std::memory_order_relaxed);
   } else if ((held & node::crowded) == 0 && os::cpu_count() > 1) {
-    held = n.holds.fetch_or(node::crowded, std::memory_order_relaxed) | node::crowded;  // C2
+    held = n.holds.fetch_or(node::crowded, std::memory_order_relaxed) | node::crowded;  // N2
   }
   while ((held & ~node::crowded) != 1) {
     if (n.holds.compare_exchange_weak(held, held - 1, std::memory_order_release, std::memory_order_relaxed))
@@ -153,7 +154,7 @@ void gone(const node& n) noexcept {
   if (r.owner.load(std::memory_order_relaxed) == &n) r.owner.store(nullptr, std::memory_order_release);
 }
 
-// acquire, on the lines: whoever finds one closed comes after what is done before that (C7).
+// acquire, on the lines: whoever finds one closed comes after what is done before that (N7).
 bool retain_scope(cancel_node& scope_node) noexcept {
   return !is_closed(own_line(scope_node).handles.fetch_add(1, std::memory_order_acquire));
 }
@@ -163,19 +164,19 @@ bool release_scope(cancel_node& scope_node, bool strewn) noexcept {
   if (strewn) return !is_closed(own_line(scope_node).handles.fetch_sub(1, std::memory_order_acq_rel));
   // relaxed: only chooses.
   const std::uint32_t count = scope_node.handles.load(std::memory_order_relaxed) & node::number;
-  // C6: threads have met. release: the row, for who sees the bit.
+  // N6: threads have met. release: the row, for who sees the bit.
   if (count > 1 && count < node::spread && has_row(scope_node))
     scope_node.handles.fetch_or(node::spread, std::memory_order_release);
   return false;
 }
 
 std::uint32_t gather_handles(node& n) noexcept {
-  n.handles.fetch_add(apart, std::memory_order_relaxed);  // C7
+  n.handles.fetch_add(apart, std::memory_order_relaxed);  // N7
   std::int64_t sum = 0;
   for (line& l : lines_of(n)) {
-    // acquire: what those did who released theirs. release: C7.
+    // acquire: what those did who released theirs. release: N7.
     const std::int64_t count = l.handles.exchange(closed, std::memory_order_acq_rel);
-    if (!is_closed(count)) sum += count;  // C8
+    if (!is_closed(count)) sum += count;  // N8
   }
   const std::uint32_t more = static_cast<std::uint32_t>(sum) - node::spread - apart;
   // release/acquire: as in release_handle().

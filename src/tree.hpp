@@ -276,7 +276,7 @@ inline bool try_hold(node& n) noexcept {
   return false;
 }
 inline bool is_crowded(const node& n) noexcept {
-  return (n.holds.load(std::memory_order_acquire) & node::crowded) != 0;  // acquire: crowd.cpp, C2
+  return (n.holds.load(std::memory_order_acquire) & node::crowded) != 0;  // acquire: crowd.cpp, N2
 }
 // One more hold, counted where all can tell it: what derives from `n` takes hold() instead.
 inline void hold_here(node& n) noexcept {

@@ -1,5 +1,5 @@
-// Counts that are spread over the processors (src/crowd.cpp), as if threads had met: which they seldom do when
-// a test wants it.
+// Counts that are spread over the processors (src/crowd.cpp), as if threads had met: which they seldom do
+// when a test wants it.
 #include "tree.hpp"
 
 #include "../support.hpp"
@@ -127,7 +127,7 @@ TEST_F(Crowd, CountsElsewhere) {
   EXPECT_EQ(node_of(scope.ctx).handles, handles);
 }
 
-// C1 to C5: whatever is derived, and in whatever order and on whatever thread it goes, what is crowded goes
+// N1 to N5: whatever is derived, and in whatever order and on whatever thread it goes, what is crowded goes
 // with the last of it.
 TEST_F(Crowd, GoesWithTheLastThatNeedsIt) {
   std::mt19937 random(static_cast<unsigned>(heed_test::seed()));
@@ -161,7 +161,7 @@ TEST_F(Crowd, GoesWithTheLastThatNeedsIt) {
   }
 }
 
-// C6 to C8: a scope that only values have in hand is in hand.
+// N6 to N8: a scope that only values have in hand is in hand.
 TEST_F(Crowd, ValuesHaveTheirScopeInHand) {
   for (const bool ends_by_parent : {false, true}) {
     crowded_pair crowded(std::make_shared<int>());
