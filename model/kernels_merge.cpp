@@ -4,6 +4,7 @@
 #include "kernels.hpp"
 
 #include "../src/os.hpp"
+#include "../src/tree.hpp"
 
 #include <heed/heed.hpp>
 
@@ -190,6 +191,19 @@ void custom_ended_while_dropped() {
   join();
 }
 
+// The same where threads have met: whoever ends it has a pin, but no handle.
+void custom_ended_while_crowded() {
+  source from;
+  auto made = std::make_unique<heed::custom<subscriber>>(heed::with_custom<subscriber>(background(), from));
+  made->cancel.release();
+  heed::node& n = *heed::tree::of(made->ctx);
+  heed::hold_here(n);
+  check(heed::crowd::drop_unless_last(n), "not the last");
+  spawn([&] { from.fire(); });
+  spawn([&] { made.reset(); });
+  join();
+}
+
 // The same for the walk of its parent, and for both.
 void custom_turned_while_dropped() {
   source from;
@@ -226,6 +240,7 @@ std::vector<kernel> merge_kernels() {
       {"merge.values", values_of_both},
       {"custom.ended_and_canceled", custom_ended_and_canceled},
       {"custom.ended_while_dropped", custom_ended_while_dropped},
+      {"custom.ended_while_crowded", custom_ended_while_crowded},
       {"custom.turned_while_dropped", custom_turned_while_dropped},
       {"custom.ended_and_turned", custom_ended_and_turned},
   };
