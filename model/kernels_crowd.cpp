@@ -1,12 +1,12 @@
 // Counts that are spread over the processors (src/crowd.cpp): what many threads derive from, made, left, and
 // dropped in every order.
+#include "counted.hpp"
 #include "engine.hpp"
 #include "kernels.hpp"
 
 #include <heed/heed.hpp>
 
-#include "../src/hanging.hpp"
-
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -23,21 +23,6 @@ using heed::with_value;
 
 constexpr heed::key<int> number{"number"};
 
-// A value that says when it is destroyed.
-struct counted {
-  explicit counted(int* n) : ended(n) {}
-  counted(const counted&) = delete;
-  ~counted() { ++*ended; }
-  int* ended;
-};
-constexpr heed::key<counted> counted_key{"counted"};
-
-// As if another thread had dropped a hold at the same moment.
-void meet_at_holds(const context& c) {
-  heed::node& n = *heed::tree::of(c);
-  heed::hold(n);
-  check(heed::crowd::drop_unless_last(n), "not the last");
-}
 // As if another value had given up its handle; `c` is a scope with two handles at least.
 void meet_at_handles(const context& c) {
   check(!heed::crowd::release_scope(*heed::node_of(heed::tree::scope_of(c)), false), "nothing is released");
@@ -111,6 +96,20 @@ void trivial_value() {
   spawn([&] { own = context(); });
   spawn([&] { child.reset(); });
   join();
+}
+
+// A deadline has a way of its own, too; in a scope, that ends meanwhile.
+void deadline_below() {
+  auto scope = with_cancel(background());
+  base b(scope.ctx, 0);
+  meet_at_holds(b.own);
+  std::optional<cancelable> child(heed::with_timeout(b.own, std::chrono::hours(1)));
+  const auto end = scope.cancel.share();
+  spawn([&] { b.own = context(); });
+  spawn([&] { child.reset(); });
+  spawn([&] { end(); });
+  join();
+  check(b.ended == 1, "destroyed once");
 }
 
 // Threads meet while the last handle goes.
@@ -325,6 +324,7 @@ std::vector<kernel> crowd_kernels() {
        }},
       {"crowd.left_elsewhere", left_elsewhere},
       {"crowd.trivial_value", trivial_value},
+      {"crowd.deadline_below", deadline_below},
       {"crowd.row_goes_on", row_goes_on},
       {"crowd.moved_from", moved_from},
       {"crowd.scope_ends", scope_ends},

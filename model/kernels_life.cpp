@@ -1,4 +1,5 @@
 // Who lives how long: contexts dropped in every order, by several threads.
+#include "counted.hpp"
 #include "engine.hpp"
 #include "kernels.hpp"
 
@@ -15,15 +16,6 @@ using heed::context;
 using heed::with_cancel;
 
 constexpr heed::key<int> number{"number"};
-
-// A value that says when it is destroyed.
-struct counted {
-  explicit counted(int* n) : ended(n) {}
-  counted(const counted&) = delete;
-  ~counted() { ++*ended; }
-  int* ended;
-};
-constexpr heed::key<counted> counted_key{"counted"};
 
 void handles_dropped() {
   auto made = std::make_unique<cancelable>(with_cancel(background()));

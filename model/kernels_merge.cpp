@@ -1,10 +1,10 @@
 // Merges and custom contexts: found by other ways than under their parent's lock, they get to no holds there
 // (L3).
+#include "counted.hpp"
 #include "engine.hpp"
 #include "kernels.hpp"
 
 #include "../src/os.hpp"
-#include "../src/tree.hpp"
 
 #include <heed/heed.hpp>
 
@@ -196,9 +196,7 @@ void custom_ended_while_crowded() {
   source from;
   auto made = std::make_unique<heed::custom<subscriber>>(heed::with_custom<subscriber>(background(), from));
   made->cancel.release();
-  heed::node& n = *heed::tree::of(made->ctx);
-  heed::hold_here(n);
-  check(heed::crowd::drop_unless_last(n), "not the last");
+  meet_at_holds(made->ctx);
   spawn([&] { from.fire(); });
   spawn([&] { made.reset(); });
   join();

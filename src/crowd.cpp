@@ -133,7 +133,7 @@ bool drop_unless_last(node& n) noexcept {
   // acquire: the row.
   std::uint32_t held = n.holds.load(std::memory_order_acquire);
   if (held == 1) return false;
-  // release, all three: what we did comes before the destruction.
+  // release, below: what we did comes before the destruction.
   if (held & node::scattered) {
     if (!is_in_hand(n)) gather(n);
     if (!is_closed(own_line(n).holds.fetch_sub(1, std::memory_order_release))) return true;

@@ -211,7 +211,7 @@ template <class Node>
 // Unchecked, these three: a shard comes locked.
 template <below what, class Node>
 [[gnu::always_inline]] static inline scope* hung_and_unlocked(shard& s, Node& n) HEED_UNCHECKED {
-  if constexpr (what == below::value) n.parent->holds.fetch_add(1, std::memory_order_relaxed);
+  if constexpr (what == below::value) hold_here(*n.parent);  // a value: never immortal
   if constexpr (what == below::crowded) crowd::hold(*n.parent);
   if (s.lock.unlock_only()) [[unlikely]]
     return linked_and_woken(n, s);
@@ -260,7 +260,7 @@ template <below what>
   if constexpr (what == below::crowded) {
     crowd::hold(*n.parent);
   } else {
-    n.parent->holds.fetch_add(1, std::memory_order_relaxed);  // as hold(): never immortal
+    hold_here(*n.parent);  // a value: never immortal
   }
   return &n;
 }

@@ -31,6 +31,7 @@
 //            abandoned: its after_funcs are destroyed unrun, its children lose their `up`.
 //   holds:   what keeps the memory: one for all handles together, one for each child that is made with it in
 //            hand and short pins. At 0 the node is destroyed and its hold on the parent dropped.
+// Each is one number; where threads meet at it, it is spread over the processors (crowd.cpp).
 // What hangs on the node (shard.hpp) keeps it without being counted one by one, so that coming and going
 // writes to its own shard only:
 //   L1  While the node has handles, those keep it. When the last one goes, each shard on which something

@@ -253,7 +253,7 @@ value_node* make_node_of(const context& parent, const key_base& k, const value_t
   if (crowd::retain_scope(within)) {
     v->give(node::strewn);
   } else {
-    within.handles.fetch_add(1, std::memory_order_relaxed);
+    retain_handle(within);
   }
   return v;
 }
@@ -361,9 +361,7 @@ enum class parent_is : std::uint8_t { shared, given, crowded };
 template <parent_is how>
 [[gnu::always_inline]] static inline value_node* holding(value_node* v) noexcept {
   node* const above = v->parent;
-  // As hold().
-  if (how == parent_is::shared && above && above->what != kind::todo)
-    above->holds.fetch_add(1, std::memory_order_relaxed);
+  if (how == parent_is::shared && above && above->what != kind::todo) hold_here(*above);  // as hold()
   return v;
 }
 
@@ -385,7 +383,7 @@ template <parent_is how>
     if (position % length == 0) return nullptr;  // one with an index
     void* const room = pool::take_quickly(sizeof(value_node) + extra);
     if (!room) return nullptr;
-    if constexpr (how == parent_is::shared) above->holds.fetch_add(1, std::memory_order_relaxed);
+    if constexpr (how == parent_is::shared) hold_here(*above);  // a value: never immortal
     return ::new (room) value_node(parent, k, type, above->lookup & ~bits, position,
                                    {traits, node::words_of(sizeof(value_node) + extra), inherits});
   }
