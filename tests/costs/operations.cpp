@@ -77,6 +77,10 @@ int main() {
     auto c = heed::with_cancel(live);
     c.cancel();
   });
+  measure("with_cancel + cancel with a cause, open parent", [&] {
+    auto c = heed::with_cancel(live);
+    c.cancel(std::errc::io_error);
+  });
   measure("with_cancel, canceled parent", [&] { keep(heed::with_cancel(ended)); });
   measure("with_timeout + cancel", [&] {
     auto c = heed::with_timeout(background, std::chrono::hours(1));
@@ -85,6 +89,19 @@ int main() {
   measure("with_value", [&] { keep(heed::with_value(live, key, 1)); });
   measure("with_value, of eight bytes", [&] { keep(heed::with_value(live, long_key, 1)); });
   measure("with_value, of a string", [&] { keep(heed::with_value(live, text_key, "text")); });
+  {
+    const heed::context base = heed::with_value(live, text_key, "a server's");
+    measure("a request: a value, a context, cancel", [&] {
+      const heed::context request = heed::with_value(base, key, 1);
+      const auto [ctx, cancel] = heed::with_cancel(request);
+      cancel();
+    });
+    measure("five values, one below the other", [&] {
+      heed::context ctx = base;
+      for (int i = 0; i < 5; ++i) ctx = heed::with_value(ctx, key, i);
+      keep(ctx);
+    });
+  }
   measure("with_value twice, the first moved",
           [&] { keep(heed::with_value(heed::with_value(heed::background(), key, 1), other_key, 2)); });
   measure("with_cancel, a child gone, + cancel", [&] {
