@@ -6,6 +6,8 @@
 
 #include <heed/heed.hpp>
 
+#include <utility>
+
 namespace model {
 
 struct counted {
@@ -15,6 +17,17 @@ struct counted {
   int* ended;
 };
 inline constexpr heed::key<counted> counted_key{"counted"};
+
+// A function that never runs, and says when it is destroyed.
+struct counted_end {
+  explicit counted_end(int* n) : ended(n) {}
+  counted_end(counted_end&& other) noexcept : ended(std::exchange(other.ended, nullptr)) {}
+  ~counted_end() {
+    if (ended) ++*ended;
+  }
+  void operator()() const { fail("nobody canceled"); }
+  int* ended;
+};
 
 // As if another thread had dropped a hold at the same moment (src/crowd.cpp).
 inline void meet_at_holds(const heed::context& c) {

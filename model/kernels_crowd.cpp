@@ -23,9 +23,12 @@ using heed::with_value;
 
 constexpr heed::key<int> number{"number"};
 
-// As if another value had given up its handle; `c` is a scope with two handles at least.
+// As if another value had given up its handle, on what has two handles at least, and is in a scope or one.
+void meet_at_handles(heed::node& n) {
+  check(!heed::crowd::release(n, false), "nothing is released");
+}
 void meet_at_handles(const context& c) {
-  check(!heed::crowd::release_scope(*heed::node_of(heed::tree::scope_of(c)), false), "nothing is released");
+  meet_at_handles(*heed::tree::of(c));
 }
 
 // What all derive from, with as many handles as threads.
@@ -235,6 +238,33 @@ void values_meet() {
   check(ended, "abandoned with the last value");
 }
 
+// The same for what leans on a value: three values on one, that has no other handle in the end.
+void values_meet_at_value(bool spread_first) {
+  auto scope = std::make_unique<cancelable>(with_cancel(background()));
+  bool ended = false;
+  heed::after_func(scope->ctx, says_ended(&ended));
+  context base = with_value(scope->ctx, number, 1);
+  scope.reset();
+  if (spread_first) {
+    const context second = base;
+    meet_at_handles(base);
+  }
+  context one = with_value(base, number, 2);
+  context two = with_value(base, number, 3);
+  spawn([&] { base = context(); });
+  spawn([&] {
+    const context three = with_value(one, number, 4);
+    one = context();
+    check(!ended, "two values are in hand");
+  });
+  spawn([&] {
+    check(!ended, "a value is in hand");
+    two = context();
+  });
+  join();
+  check(ended, "abandoned with the last value");
+}
+
 // Two threads come to spread the same count, and one who makes a child makes the row at the same moment; a
 // value goes meanwhile.
 void spread_at_once(bool row_by_child) {
@@ -267,7 +297,8 @@ void orphans_go() {
     heed::lock_contended(*heed::node_of(heed::tree::scope_of(scope->ctx)), which).lock.unlock();
   }
   meet_at_holds(scope->ctx);
-  context value = with_value(scope->ctx, number, 1);  // by now there is a row
+  static_cast<void>(heed::without_cancel(scope->ctx));  // by now there is a row
+  context value = with_value(scope->ctx, number, 1);
   context detached = heed::without_cancel(value);
   std::optional<cancelable> one(with_cancel(value));
   std::optional<cancelable> two;
@@ -296,7 +327,7 @@ void spread_again() {
   context one = with_value(scope->ctx, number, 1);
   context two = with_value(one, number, 2);
   scope.reset();
-  meet_at_handles(one);
+  meet_at_handles(*heed::node_of(heed::tree::scope_of(one)));
   context three = with_value(one, number, 3);
   for (context* mine : {&one, &two, &three}) {
     spawn([&, mine] {
@@ -331,6 +362,8 @@ std::vector<kernel> crowd_kernels() {
       {"crowd.in_hand_by_values", [] { in_hand_by_values(false); }},
       {"crowd.in_hand_by_values_from_before", [] { in_hand_by_values(true); }},
       {"crowd.values_meet", values_meet},
+      {"crowd.values_meet_at_value", [] { values_meet_at_value(false); }},
+      {"crowd.values_meet_at_spread_value", [] { values_meet_at_value(true); }},
       {"crowd.spread_at_once", [] { spread_at_once(false); }},
       {"crowd.spread_while_row_is_made", [] { spread_at_once(true); }},
       {"crowd.spread_again", spread_again},

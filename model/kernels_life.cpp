@@ -211,6 +211,45 @@ void value_moved() {
   join();
 }
 
+// The same of a scope, which then is in hand by the value only.
+void scope_moved() {
+  auto made = std::make_unique<cancelable>(with_cancel(background()));
+  made->cancel.release();
+  int ended = 0;
+  heed::after_func(made->ctx, counted_end(&ended));
+  context given = made->ctx;
+  spawn([&] { made.reset(); });
+  spawn([&, v = std::move(given)]() mutable {
+    v = heed::with_value(std::move(v), number, 1);
+    check(ended == 0, "a value is in hand");
+    v = context();
+  });
+  join();
+  check(ended == 1, "abandoned with the value");
+}
+
+// What leans, and its child, go while another leans on it: who has handles counts by one, who has none holds.
+void leaning_go(bool trivial) {
+  auto scope = std::make_unique<cancelable>(with_cancel(background()));
+  int ended = 0;
+  heed::after_func(scope->ctx, counted_end(&ended));
+  int destroyed = 0;
+  context one = trivial ? heed::with_value(scope->ctx, number, 1)
+                        : heed::with_value(scope->ctx, counted_key, std::in_place, &destroyed);
+  context two = heed::with_value(one, number, 2);
+  auto child = std::make_unique<cancelable>(with_cancel(one));
+  scope.reset();
+  spawn([&] { one = context(); });
+  spawn([&] { child.reset(); });
+  spawn([&] {
+    check(ended == 0, "a value is in hand");
+    two = context();
+  });
+  join();
+  check(ended == 1, "abandoned with the last value");
+  check(destroyed == (trivial ? 0 : 1), "destroyed once");
+}
+
 // A value that is its bytes, and whose handles two threads have.
 void value_handles_dropped() {
   context one = heed::with_value(background(), number, 1);
@@ -361,6 +400,9 @@ std::vector<kernel> life_kernels() {
       {"life.values", values_dropped},
       {"life.values_share_a_scope", values_share_a_scope},
       {"life.value_moved", value_moved},
+      {"life.scope_moved", scope_moved},
+      {"life.leaning_go", [] { leaning_go(false); }},
+      {"life.trivial_leaning_go", [] { leaning_go(true); }},
       {"life.value_handles", value_handles_dropped},
       {"life.children_of_values", children_of_values},
       {"life.orphan_below_value", orphan_below_value},

@@ -20,12 +20,12 @@
 //      had a handle; so he sees it when he drops his hold, or the one he leaves that to, under a lock. So in
 //      the end, `holds` has all of them again.
 //
-// The handles of a scope are such a number, too, since each value with handles counts there.
+// The handles of a scope, and of a value in one, are such a number, too, as values lean on it.
 //
 //  N6  Where threads meet at that, `spread` is set, and values that are new count on the lines, and know
 //      that they do (`strewn`). What was counted in `handles` goes on there: all but values, and those from
 //      before.
-//  N7  `spread` is in the number of handles, so nobody takes the scope to be in nobody's hand. Whoever takes
+//  N7  `spread` is in the number of handles, so nobody takes the node to be in nobody's hand. Whoever takes
 //      the last of those in `handles` gathers the others. Until he closes the first line, the number does not
 //      change: nobody has one of those any more that he could copy. After that it may, so before that it is
 //      put far from 1, lest somebody else takes his for the last.
@@ -155,18 +155,18 @@ void gone(const node& n) noexcept {
 }
 
 // acquire, on the lines: whoever finds one closed comes after what is done before that (N7).
-bool retain_scope(cancel_node& scope_node) noexcept {
-  return !is_closed(own_line(scope_node).handles.fetch_add(1, std::memory_order_acquire));
+bool retain(node& n) noexcept {
+  return !is_closed(own_line(n).handles.fetch_add(1, std::memory_order_acquire));
 }
 
-bool release_scope(cancel_node& scope_node, bool strewn) noexcept {
+bool release(node& n, bool strewn) noexcept {
   // release: as in release_handle().
-  if (strewn) return !is_closed(own_line(scope_node).handles.fetch_sub(1, std::memory_order_acq_rel));
+  if (strewn) return !is_closed(own_line(n).handles.fetch_sub(1, std::memory_order_acq_rel));
   // relaxed: only chooses.
-  const std::uint32_t count = scope_node.handles.load(std::memory_order_relaxed) & node::number;
+  const std::uint32_t count = n.handles.load(std::memory_order_relaxed) & node::number;
   // N6: threads have met. release: the row, for who sees the bit.
-  if (count > 1 && count < node::spread && has_row(scope_node))
-    scope_node.handles.fetch_or(node::spread, std::memory_order_release);
+  if (count > 1 && count < node::spread && has_row(n))
+    n.handles.fetch_or(node::spread, std::memory_order_release);
   return false;
 }
 

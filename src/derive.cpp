@@ -81,11 +81,11 @@ detached_node::detached_node(node* above) noexcept
 }
 
 [[gnu::always_inline]] inline cancel_node::cancel_node() noexcept
-    : node(kind::cancel, nullptr, 2, lookup_none) {}
+    : node(kind::cancel, nullptr, 2, lookup_none, 0, {in_scope}) {}
 
 [[gnu::always_inline]] inline cancel_node::cancel_node(cancel_node& above) noexcept
     : node(kind::cancel, &above, 2 | node::up, lookup_past(lookup_at(&above)),
-           own_scheduler | own_memory | timed | mixed, birth()) {}
+           own_scheduler | own_memory | timed | mixed | in_scope, birth()) {}
 
 cancel_node::cancel_node(kind k, const context& above, std::uint32_t handle_count) noexcept
     : cancel_node(k, above, handle_count, lookup_past(lookup_at(tree::of(above)))) {}
@@ -96,6 +96,7 @@ cancel_node::cancel_node(kind k, const context& above, std::uint32_t handle_coun
   if (k != kind::cancel || is(own_memory) || (parent && !rides(*this)))
     word.store(word::uncommon, std::memory_order_relaxed);
   if (const cancel_node* up_there = scope_above(parent)) give(up_there->traits & (timed | mixed));
+  give(in_scope);
   if (k != kind::cancel) give(timed);
 }
 
@@ -108,7 +109,7 @@ inline cancel_node::cancel_node(kind k, node* above, const cancel_node* scope_no
                                 std::uint32_t handle_count, int given) noexcept
     : node(k, above, handle_count | (scope_node ? up : 0), lookup_past(lookup_at(above))) {
   word.store(first_word, std::memory_order_relaxed);  // nobody else has it yet
-  give((scope_node ? scope_node->traits & (timed | mixed) : 0) | given);
+  give((scope_node ? scope_node->traits & (timed | mixed) : 0) | in_scope | given);
 }
 
 inline deadline_node::deadline_node(node* above, const cancel_node* scope_node, time_point when,
@@ -266,8 +267,7 @@ template <below what>
 }
 
 template <below what>
-[[gnu::always_inline]] static inline scope* child_below(value_node& parent, void* room) {
-  cancel_node* const above = node_of(parent.within);
+[[gnu::always_inline]] static inline scope* child_below(node& parent, cancel_node* above, void* room) {
   auto* n = ::new (room) cancel_node(kind::cancel, &parent, above, word::uncommon, 2, 0);
   if (!above) return holding<what>(*n);
   // acquire: as in inherit().
@@ -276,13 +276,13 @@ template <below what>
     return born_done(*n, *above, w);
   return linked_quickly<what>(*above, w, *n);
 }
-[[gnu::noinline]] static scope* child_in_crowd(value_node& parent, void* room) {
-  return child_below<below::crowded>(parent, room);
+[[gnu::noinline]] static scope* child_in_crowd(node& parent, cancel_node* above, void* room) {
+  return child_below<below::crowded>(parent, above, room);
 }
-[[gnu::noinline]] static scope* child_of_value(value_node& parent, void* room) {
+[[gnu::noinline]] static scope* child_of_value(node& parent, cancel_node* above, void* room) {
   if (is_crowded(parent)) [[unlikely]]
-    return child_in_crowd(parent, room);
-  return child_below<below::value>(parent, room);
+    return child_in_crowd(parent, above, room);
+  return child_below<below::value>(parent, above, room);
 }
 
 // What most contexts are made of, below background().
@@ -299,7 +299,8 @@ scope* derived::make(const context& parent, std::source_location where) {
   if (!room) [[unlikely]]
     return child_anywhere(parent, where);
   if (!parent_node) return ::new (room) cancel_node;
-  if (parent_node->what == kind::value) return child_of_value(static_cast<value_node&>(*parent_node), room);
+  if (parent_node->what == kind::value)
+    return child_of_value(*parent_node, node_of(tree::scope_of(parent)), room);
   auto& above = static_cast<cancel_node&>(*parent_node);
   auto* n = ::new (room) cancel_node(above);
   // acquire: as in inherit().

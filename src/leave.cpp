@@ -75,8 +75,7 @@ template <auto with_hold, class Node>
 // `with_hold`: one of the two above. If that says no, the node is off its list, and has a hold on its parent.
 template <bool riding, auto with_hold, auto otherwise, class Node>
 [[gnu::always_inline]] inline bool free_hanging(Node& n) noexcept HEED_UNCHECKED {
-  cancel_node& above =
-      riding ? static_cast<cancel_node&>(*n.parent) : *node_of(static_cast<value_node&>(*n.parent).within);
+  cancel_node& above = riding ? static_cast<cancel_node&>(*n.parent) : *scope_of_value(*n.parent);
   shard& s = shard_of(above, number_of(n));
   if (!s.lock.try_lock()) return otherwise(n, nullptr);
   // acquire: what was done by who pinned it, under this lock (L3).
@@ -193,21 +192,30 @@ inline bool take_up_away(cancel_node& c) noexcept {
   if (above) drop(above);
 }
 
-[[gnu::noinline]] void release_scope_and_drop(node& n) noexcept {
-  release_scope(n);
-  drop_trivial(n);
+// One that leans; and so does what it leans on, where that is trivial, too.
+[[gnu::noinline]] void let_go_trivial(node* n) noexcept {
+  for (;;) {
+    node& above = *n->parent;
+    // acquire: as in let_go().
+    if (n->is(node::strewn) || n->holds.load(std::memory_order_acquire) != 1) return let_go(*n);
+    if (!pool::give_quickly(n, n->block_words())) [[unlikely]]
+      return let_go(*n);
+    // acquire: as in release_trivial().
+    if (!above.is(node::trivial) || above.handles.load(std::memory_order_acquire) != 1) {
+      return release_one_of_more(above) ? void() : release_leaning(above, false);
+    }
+    above.handles.store(0, std::memory_order_relaxed);
+    n = &above;
+  }
 }
 
 [[gnu::noinline]] void release_trivial(node& n) noexcept {
   if (!track::surely_off()) [[unlikely]]
     return release_handle(&n);
-  // acquire: what others did with their handles. release: as in release_handle().
-  if (n.handles.load(std::memory_order_acquire) != 1 &&
-      n.handles.fetch_sub(1, std::memory_order_acq_rel) != 1)
-    return;
+  // acquire: what others did with their handles.
+  if (n.handles.load(std::memory_order_acquire) != 1) return release_one_of_many(n);
   n.handles.store(0, std::memory_order_relaxed);  // for who looks: nobody has it any more
-  if (n.what == kind::value && static_cast<value_node&>(n).within != &never_ending)
-    return release_scope_and_drop(n);
+  if (leans(n)) return let_go_trivial(&n);
   drop_trivial(n);
 }
 
@@ -243,8 +251,7 @@ template <std::uint32_t handles, auto with_hold, auto otherwise, class Node>
   if (!n.parent) return free_quickly(n);
   if ((w & word::inherited) == 0) {
     if (rides(n)) return free_only_child<with_hold, otherwise>(n);
-    if (n.parent->what == kind::value && static_cast<value_node&>(*n.parent).within != &never_ending)
-      return free_hanging<false, with_hold, otherwise>(n);
+    if (leans(*n.parent)) return free_hanging<false, with_hold, otherwise>(n);
   }
   return with_hold(n, n.parent);  // L2
 }

@@ -263,28 +263,50 @@ bool leave(cancel_node& n, fate f) noexcept {
   return owes;
 }
 
-// One handle less, where there are more, all counted in `handles`, and nobody else counts just now; false:
-// nothing has changed.
-static inline bool release_one_of_more(node& n) noexcept {
-  std::uint32_t now = n.handles.load(std::memory_order_relaxed);
-  const std::uint32_t count = now & node::number;
-  // release: as in release_handle().
-  return count > 1 && count < node::spread &&
-         n.handles.compare_exchange_strong(now, now - 1, std::memory_order_release,
-                                           std::memory_order_relaxed);
+// One handle less of one that leans on `n`. True: that is a value, too, and has none any more.
+static bool was_last_to_lean(node& n, bool strewn) noexcept {
+  if (!strewn && release_one_of_more(n)) return false;
+  // acquire: what others did with their handles.
+  if (n.what == kind::value && n.handles.load(std::memory_order_acquire) == 1) {
+    n.handles.store(0, std::memory_order_relaxed);  // nobody else has one
+    return true;
+  }
+  if (crowd::release(n, strewn)) return false;
+  if (n.what != kind::value) {
+    release_handle(&n);  // one deep
+    return false;
+  }
+  // release/acquire: as in release_handle().
+  const std::uint32_t before = n.handles.fetch_sub(1, std::memory_order_acq_rel);
+  if (!node::was_last(before)) return false;
+  return (before & node::spread) == 0 || (crowd::gather_handles(n) & node::number) == 1;
 }
 
-// The handle that a value with handles has on its scope.
-[[gnu::noinline]] static void release_scope_of(const value_node& v) noexcept {
-  cancel_node& within = node_of(*v.within);
-  const bool strewn = v.is(node::strewn);
-  if (!strewn && release_one_of_more(within)) return;
-  if (!crowd::release_scope(within, strewn)) release_handle(&within);  // one deep
+void let_go(node& value) noexcept {
+  node* v = &value;
+  for (;;) {  // I7
+    node& above = *v->parent;
+    const bool strewn = v->is(node::strewn);
+    // acquire: what others did with their holds; who seems to be alone is, as nobody can find it.
+    if (track::surely_off() && v->holds.load(std::memory_order_acquire) == 1) {
+      destroy_value(static_cast<value_node*>(v));
+    } else {
+      hold(above);  // L2: while it has the handle
+      drop(v);
+    }
+    if (!was_last_to_lean(above, strewn)) return;
+    v = &above;
+  }
 }
-void release_scope(node& n) noexcept {
-  if (n.what != kind::value) return;
-  auto& v = static_cast<value_node&>(n);
-  if (v.within != &never_ending) release_scope_of(v);
+
+void release_leaning(node& n, bool strewn) noexcept {
+  if (was_last_to_lean(n, strewn)) let_go(n);
+}
+
+// The last handle has gone, and `handles` says so: what there is besides has been seen to.
+[[gnu::always_inline]] static inline void without_handles(node& n) noexcept {
+  if (leans(n)) return let_go(n);
+  drop(&n);
 }
 
 void after_last_handle_anyhow(node& n, std::uint32_t before) noexcept {
@@ -308,8 +330,7 @@ void after_last_handle_anyhow(node& n, std::uint32_t before) noexcept {
       if (c.what == kind::merge) leave(static_cast<merge_node&>(c).second, fate::stays);
     }
   }
-  release_scope(n);
-  drop(&n);
+  without_handles(n);
 }
 
 // Whether a node with one handle is the caller's alone, as far as handles go: nobody can make more, and
@@ -330,8 +351,7 @@ void release_only_handle(node& n) noexcept {
   const std::uint32_t now = n.handles.load(std::memory_order_acquire);
   if ((now & node::number) == 1 && is_last_alone(n)) {
     n.handles.store(now - 1, std::memory_order_relaxed);
-    release_scope(n);
-    return drop(&n);
+    return without_handles(n);
   }
   // release/acquire: as in release_handle().
   const std::uint32_t before = n.handles.fetch_sub(1, std::memory_order_acq_rel);

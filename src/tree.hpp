@@ -23,14 +23,14 @@
 //  I11 What fails leaves everything as it was. Canceling never allocates and never fails.
 //
 // Life. Each node has two counts.
-//   handles: contexts, cancel_funcs and cancelers on it, and one for each value context on it that has
-//            handles (a value has no word of its own: who holds the value holds the scope). Besides the
-//            number, two flags: up: an ancestor can still end it; source: an armed deadline or a custom
+//   handles: contexts, cancel_funcs and cancelers on it, and one for each value that leans on it: one made of
+//            it, in a scope, that has handles itself (a value has no word of its own: who has the value in
+//            hand has the scope). Besides the number, two flags: up: an ancestor can still end it; source: an armed deadline or a custom
 //            source can. A merge has second_up besides, for the ancestors of its second parent. The number is
 //            0: nobody has it in hand any more. All of it is 0: nothing can end it any more, so it is
 //            abandoned: its after_funcs are destroyed unrun, its children lose their `up`.
 //   holds:   what keeps the memory: one for all handles together, one for each child that is made with it in
-//            hand and short pins. At 0 the node is destroyed and its hold on the parent dropped.
+//            hand and does not lean, and short pins. At 0 the node is destroyed and its hold on the parent dropped.
 // Each is one number; where threads meet at it, it is spread over the processors (crowd.cpp).
 // What hangs on the node (shard.hpp) keeps it without being counted one by one, so that coming and going
 // writes to its own shard only:
@@ -40,6 +40,7 @@
 //   L2  A child rides on its parent: it hangs there, and that parent is the scope itself, no value in
 //       between. All others have a hold of their own on their parent. Whoever takes off what does not leave
 //       by itself (a walk, a dying source) makes it one, under the shard's lock, before anybody can find out.
+//       A value that leans has its handle instead; once it has none itself it takes a hold for it (let_go).
 //   L3  Whoever finds a node (its parent's walk, its timer) pins it (try_hold) under the lock under which it
 //       is found. So a thread that has its last hold, has taken it out of its timer and off its parent's
 //       list, and still sees one hold, is alone with it and frees it without a read-modify-write. Custom
@@ -109,11 +110,12 @@ struct node : node_head {
     timed = 2,          // cancelable: it or a scope above may have a deadline
     mixed = 4,          // cancelable: one above counts on another scheduler's clock (by a merge)
     armed = 8,          // deadline: its scheduler has been given its timer
-    strewn = 8,       // value: its handle on its scope is one of those that are counted elsewhere (crowd.cpp)
-    own_memory = 16,  // the root brought memory, and a pointer to that is in front of each block
-    own_cause = 32,   // deadline: it was made with a cause
-    trivial = 64,     // all that is to be done for its end is to give its block back to the pool
+    strewn = 8,  // value: its handle on its parent is one of those that are counted elsewhere (crowd.cpp)
+    own_memory = 16,    // the root brought memory, and a pointer to that is in front of each block
+    in_scope = 32,      // value: below what is cancelable, which has this, too; so it leans on its parent
+    trivial = 64,       // all that is to be done for its end is to give its block back to the pool
     kept_inside = 128,  // value: it lies in the node
+    own_cause = 128,    // deadline: it was made with a cause
   };
 
   // Starts with these handles, and their one hold; and none on its parent yet: a cancelable node gets to that
@@ -122,7 +124,6 @@ struct node : node_head {
   struct birth {
     int traits = 0;
     std::uint8_t words = 0;  // as block_words()
-    int inherits = own_scheduler | own_memory;
   };
   node(kind k, node* above, std::uint32_t handle_count, std::uint64_t lookup_word, int inherits,
        birth how) noexcept;
@@ -257,10 +258,10 @@ namespace crowd {
 void hold(node& n) noexcept;
 bool drop_unless_last(node& n) noexcept;
 void gone(const node& n) noexcept;
-// A value's handle on its scope. False: it is counted in `handles`, as others are.
-bool retain_scope(cancel_node& scope_node) noexcept;
+// The handle of a value that leans on `n`. False: it is counted in `handles`, as others are.
+bool retain(node& n) noexcept;
 // True: that was all; false: the handle is still there, counted in `handles`.
-bool release_scope(cancel_node& scope_node, bool strewn) noexcept;
+bool release(node& n, bool strewn) noexcept;
 // The last of the handles that are counted in `handles` has gone: now all are. What there was with it.
 std::uint32_t gather_handles(node& n) noexcept;
 // How many there are; only to be printed.
@@ -317,8 +318,21 @@ void after_last_handle(node& n, std::uint32_t before) noexcept;
 void after_last_handle_anyhow(node& n, std::uint32_t before) noexcept;  // the same in many steps (life.cpp)
 // One handle less, where there seemed to be one only.
 void release_only_handle(node& n) noexcept;
-// Where `n` is a value, without handles now: its one on its scope less.
-void release_scope(node& n) noexcept;
+// The last handle of a value that leans has gone: so goes its own on the parent, and so on up. May run
+// foreign code.
+void let_go(node& value) noexcept;
+// One handle less of one that leans on `n`, and so on up.
+void release_leaning(node& n, bool strewn) noexcept;
+// The same where there are more, all counted in `handles`, and nobody else counts just now; false: nothing
+// has changed.
+inline bool release_one_of_more(node& n) noexcept {
+  std::uint32_t now = n.handles.load(std::memory_order_relaxed);
+  const std::uint32_t count = now & node::number;
+  // release: as in release_handle().
+  return count > 1 && count < node::spread &&
+         n.handles.compare_exchange_strong(now, now - 1, std::memory_order_release,
+                                           std::memory_order_relaxed);
+}
 // One handle less, where there seemed to be more.
 inline void release_one_of_many(node& n) noexcept {
   // release/acquire: the one who finds itself last sees what all others did with their handles.

@@ -12,11 +12,11 @@
 
 namespace heed::inline v0 {
 
-[[gnu::always_inline]] inline value_node::value_node(const context& parent_context, const key_base& k,
-                                                     const value_type& t, std::uint64_t lookup_word,
-                                                     std::size_t place_in_run, birth how) noexcept
-    : node(kind::value, tree::of(parent_context), 1, lookup_word, how.inherits, how),
-      within(tree::scope_of(parent_context)), key(&k), type(&t) {
+[[gnu::always_inline]] inline value_node::value_node(node* above, const key_base& k, const value_type& t,
+                                                     std::uint64_t lookup_word, std::size_t place_in_run,
+                                                     birth how) noexcept
+    : node(kind::value, above, 1, lookup_word, own_scheduler | own_memory | in_scope, how), key(&k),
+      type(&t) {
   // As context.hpp reads them.
   assert(is_of(k));
   assert(reinterpret_cast<const char*>(static_cast<node_head*>(this)) + inside ==
@@ -38,14 +38,14 @@ struct indexed_value : value_node {
 
 // Both.
 struct late_indexed_value : late_value {
-  late_indexed_value(const context& above, const key_base& k, const value_type& t,
-                     std::uint64_t lookup_word) noexcept
-      : late_value(above, k, t, lookup_word, length, &index, nothing_known) {}
+  late_indexed_value(node* above, const key_base& k, const value_type& t, std::uint64_t lookup_word,
+                     birth how) noexcept
+      : late_value(above, k, t, lookup_word, length, &index, nothing_known, how) {}
   value_index index;
 };
 
 // The index that came with it; null: it is not an eighth.
-const value_index* index_of(const value_node& v) noexcept {
+const value_index* index_in(const value_node& v) noexcept {
   if (v.position != length) return nullptr;
   return is_late(v) ? static_cast<const late_value&>(v).last : &static_cast<const indexed_value&>(v).index;
 }
@@ -178,7 +178,7 @@ Node* make(const context& parent, const key_base& k, const value_type& t, Args..
   const std::size_t extra = inside ? 0 : t.size;
   const std::size_t align = inside ? alignof(Node) : align_of(t);
   void* const room = allocate(tree::of(parent), sizeof(Node), extra, align);
-  Node* made = ::new (room) Node(parent, k, t, args...);
+  Node* made = ::new (room) Node(tree::of(parent), k, t, args..., node::birth());
   if (inside) {
     made->give(node::kept_inside);
   } else {
@@ -201,8 +201,9 @@ value_node* laid_down(Node* v) noexcept {
     tags |= tag_of(*one.key) << 8 * n;
     at = lookup_at(one.parent);
   }
+  i.scope_of_last = scope_above(v->parent);
   i.tags = tags;
-  i.before = at && at->what == kind::value ? index_of(static_cast<const value_node&>(*at)) : nullptr;
+  i.before = at && at->what == kind::value ? index_in(static_cast<const value_node&>(*at)) : nullptr;
   i.beyond = i.before ? i.before->beyond : at;
   const bool begins = !i.before || i.before->above + 1 == block_length;
   i.above = begins ? 0 : i.before->above + 1;
@@ -247,30 +248,43 @@ value_node* make_node_of(const context& parent, const key_base& k, const value_t
   return make<value_node>(parent, k, t, word, position);
 }
 
-// A new value's handles count as one on its scope.
-[[gnu::noinline, gnu::returns_nonnull]] value_node* with_handle_in_crowd(value_node* v) noexcept {
-  cancel_node& within = node_of(*v->within);
-  if (crowd::retain_scope(within)) {
+// How the parent comes: looked at, or moved, so that what its handle was counted as is the new one's.
+enum class parent_is : std::uint8_t { shared, given };
+
+[[gnu::noinline, gnu::returns_nonnull]] value_node* leaning_in_crowd(value_node* v) noexcept {
+  if (crowd::retain(*v->parent)) {
     v->give(node::strewn);
   } else {
-    retain_handle(within);
+    retain_handle(*v->parent);
   }
   return v;
 }
-[[gnu::always_inline]] inline value_node* with_handle(value_node* v) noexcept {
-  if (v->within == &never_ending) return v;
-  cancel_node& within = node_of(*v->within);
-  // acquire: the row (crowd.cpp).
-  if (within.handles.load(std::memory_order_acquire) & node::spread) [[unlikely]]
-    return with_handle_in_crowd(v);
-  // relaxed: as in retain_handle(), the caller has the parent, and so one already.
-  within.handles.fetch_add(1, std::memory_order_relaxed);
+[[gnu::noinline, gnu::returns_nonnull]] value_node* holding_in_crowd(value_node* v) noexcept {
+  crowd::hold(*v->parent);
   return v;
 }
-// And it holds its parent.
-[[gnu::noinline, gnu::returns_nonnull]] value_node* counted(value_node* v) noexcept {
-  if (v->parent) hold(*v->parent);
-  return with_handle(v);
+// A new value leans on its parent, or holds it.
+template <parent_is how>
+[[gnu::always_inline]] inline value_node* counted(value_node* v) noexcept {
+  node* const above = v->parent;
+  if (v->is(node::in_scope)) {
+    if constexpr (how == parent_is::given) return v;  // by the handle that comes
+    // acquire: the row (crowd.cpp).
+    if (above->handles.load(std::memory_order_acquire) & node::spread) [[unlikely]]
+      return leaning_in_crowd(v);
+    // relaxed: as in retain_handle(), the caller has one already.
+    above->handles.fetch_add(1, std::memory_order_relaxed);
+    return v;
+  }
+  if constexpr (how == parent_is::given) {
+    above->handles.store(0, std::memory_order_relaxed);  // as in release_trivial(); and its hold is ours
+    return v;
+  }
+  if (!above || above->what == kind::todo) return v;
+  if (is_crowded(*above)) [[unlikely]]
+    return holding_in_crowd(v);
+  hold_here(*above);
+  return v;
 }
 
 }  // namespace
@@ -345,7 +359,14 @@ static void free_node(value_node* v) noexcept {
 }
 
 cancel_node* scope_of_value(const node& value) noexcept {
-  return node_of(static_cast<const value_node&>(value).within);
+  if (!value.is(node::in_scope)) return nullptr;
+  const node* n = &value;
+  do {
+    const auto& v = static_cast<const value_node&>(*n);
+    if (const value_index* const i = index_in(v)) return i->scope_of_last;
+    n = v.parent;
+  } while (n->what == kind::value);
+  return scope_above(n);
 }
 
 void destroy_value(value_node* v) noexcept {
@@ -353,21 +374,8 @@ void destroy_value(value_node* v) noexcept {
   free_node(v);
 }
 
-// How the parent comes: looked at; moved, so that what its last handle holds is the new one's; or it may be
-// crowded, and counted() is for later.
-enum class parent_is : std::uint8_t { shared, given, crowded };
-
-// Holds its parent, which is not crowded.
-template <parent_is how>
-[[gnu::always_inline]] static inline value_node* holding(value_node* v) noexcept {
-  node* const above = v->parent;
-  if (how == parent_is::shared && above && above->what != kind::todo) hold_here(*above);  // as hold()
-  return v;
-}
-
 // What make_node_of() does in many steps, in a few; `extra` bytes follow the node. Null: that is for
 // make_node_of(), and nothing has changed.
-template <parent_is how>
 [[gnu::always_inline]] static inline value_node* made_quickly(const context& parent, const key_base& k,
                                                               const value_type& type, std::size_t extra,
                                                               int traits) {
@@ -375,17 +383,13 @@ template <parent_is how>
   const std::uint64_t bits = node_head::bits_of(k);
   if (!track::surely_off() || (above && above->is(node::own_memory)) || bits == 0) [[unlikely]]
     return nullptr;
-  if (how == parent_is::shared && above && is_crowded(*above)) [[unlikely]]
-    return nullptr;
-  const int inherits = node::own_scheduler | (how == parent_is::given ? node::strewn : 0);
   if (above && (above->lookup & node_head::form) == node_head::early) {  // the next of a run: most are
     const std::size_t position = static_cast<const value_node&>(*above).position + 1U;
     if (position % length == 0) return nullptr;  // one with an index
     void* const room = pool::take_quickly(sizeof(value_node) + extra);
     if (!room) return nullptr;
-    if constexpr (how == parent_is::shared) hold_here(*above);  // a value: never immortal
-    return ::new (room) value_node(parent, k, type, above->lookup & ~bits, position,
-                                   {traits, node::words_of(sizeof(value_node) + extra), inherits});
+    return ::new (room) value_node(above, k, type, above->lookup & ~bits, position,
+                                   {traits, node::words_of(sizeof(value_node) + extra)});
   }
   const node* const head = lookup_at(above);
   std::uint64_t word = (head ? head->lookup : ~std::uint64_t{0}) & ~bits;  // the form stays
@@ -401,46 +405,29 @@ template <parent_is how>
   const std::size_t size = late ? sizeof(late_value) : sizeof(value_node);
   void* const room = pool::take_quickly(size + extra);
   if (!room) return nullptr;
-  const node::birth birth{traits, node::words_of(size + extra), inherits};
-  if (!late) return holding<how>(::new (room) value_node(parent, k, type, word, position, birth));
+  const node::birth birth{traits, node::words_of(size + extra)};
+  if (!late) return ::new (room) value_node(above, k, type, word, position, birth);
   auto& last = static_cast<const late_value&>(*head);
-  return holding<how>(::new (room)
-                          late_value(parent, k, type, word, position, last.last, last.since & ~bits, birth));
-}
-
-// The rest, once the value is there.
-template <parent_is how>
-[[gnu::always_inline]] static inline node_head* counted(value_node* v) noexcept {
-  if constexpr (how == parent_is::crowded) return counted(v);
-  if constexpr (how == parent_is::shared) return with_handle(v);
-  v->parent->handles.store(0, std::memory_order_relaxed);  // as in release_trivial()
-  return v;
+  return ::new (room) late_value(above, k, type, word, position, last.last, last.since & ~bits, birth);
 }
 
 // Of one that fits inside.
 template <parent_is how>
 [[gnu::always_inline]] static inline node_head* made_small(const context& parent, const key_base& k,
                                                            const value_type& type, std::uint32_t bytes) {
-  value_node* const v = made_quickly<how>(parent, k, type, 0, node::trivial | node::kept_inside);
+  const int traits = node::trivial | node::kept_inside;
+  value_node* const v = made_quickly(parent, k, type, 0, traits);
   if (!v) return nullptr;
   std::memcpy(v->small, &bytes, sizeof bytes);
   return counted<how>(v);
 }
 
-static bool is_crowded(const context& c) noexcept {
-  const node* const n = tree::of(c);
-  return n && is_crowded(*n);
-}
-
 [[gnu::noinline]] static node_head* small_value_anyhow(const context& parent, const key_base& k,
                                                        const value_type& type, std::uint32_t bytes,
                                                        std::source_location where) {
-  if (is_crowded(parent)) {
-    if (node_head* const made = made_small<parent_is::crowded>(parent, k, type, bytes)) return made;
-  }
   value_node* v = make_node_of(parent, k, type);
   std::memcpy(v->small, &bytes, sizeof bytes);
-  counted(v);
+  counted<parent_is::shared>(v);
   track::made(*v, where);  // its traits are settled now
   return v;
 }
@@ -451,16 +438,18 @@ node_head* derived::make_small_value(const context& parent, const key_base& k, c
   return made ? made : small_value_anyhow(parent, k, type, bytes, where);
 }
 
-// Whether a value's place below its parent may be given to another.
-static inline bool is_last_of_value(const context& c) noexcept {
+// Whether a value may take over what a handle is counted as: to lean on, or the hold of the last one of a
+// value.
+static inline bool may_be_given(const context& c) noexcept {
   const node* const n = tree::of(c);
+  if (!n || n->is(node::in_scope)) return n;
   // acquire: as in release_trivial(). It is the only handle, and nobody but us can make another.
-  return n && n->what == kind::value && n->handles.load(std::memory_order_acquire) == 1;
+  return n->what == kind::value && n->handles.load(std::memory_order_acquire) == 1;
 }
 
 node_head* derived::make_small_value_of(const context& last, const key_base& k, const value_type& type,
                                         std::uint32_t bytes) {
-  return is_last_of_value(last) ? made_small<parent_is::given>(last, k, type, bytes) : nullptr;
+  return may_be_given(last) ? made_small<parent_is::given>(last, k, type, bytes) : nullptr;
 }
 
 // Behind the node, for one that does not fit inside; aligned to a word.
@@ -477,7 +466,7 @@ template <parent_is how>
                                                               const value_type& type,
                                                               const std::uint64_t* words) {
   const std::size_t room = room_for(type);
-  value_node* const v = made_quickly<how>(parent, k, type, room, node::trivial);
+  value_node* const v = made_quickly(parent, k, type, room, node::trivial);
   if (!v) return nullptr;
   v->offset = offset_behind(*v, room);
   char* const to = reinterpret_cast<char*>(v) + v->offset;
@@ -489,12 +478,9 @@ template <parent_is how>
 [[gnu::noinline]] static node_head* value_anyhow(const context& parent, const key_base& k,
                                                  const value_type& type, const std::uint64_t* words,
                                                  std::source_location where) {
-  if (is_crowded(parent)) {
-    if (node_head* const made = made_of_words<parent_is::crowded>(parent, k, type, words)) return made;
-  }
   value_node* v = make_node_of(parent, k, type);
   std::memcpy(v->storage(), words, type.size);
-  counted(v);
+  counted<parent_is::shared>(v);
   track::made(*v, where);
   return v;
 }
@@ -507,7 +493,7 @@ node_head* derived::make_value(const context& parent, const key_base& k, const v
 
 node_head* derived::make_value_of(const context& last, const key_base& k, const value_type& type,
                                   const std::uint64_t* words) {
-  return is_last_of_value(last) ? made_of_words<parent_is::given>(last, k, type, words) : nullptr;
+  return may_be_given(last) ? made_of_words<parent_is::given>(last, k, type, words) : nullptr;
 }
 
 // One whose value is made later.
@@ -516,27 +502,26 @@ static value_node* node_for(const context& parent, const key_base& k, const valu
   if (inside || (t.align <= alignof(value_node) && t.size <= pool::largest)) {
     const std::size_t room = inside ? 0 : room_for(t);
     const int traits = (inside ? node::kept_inside : 0) | (t.destroy ? 0 : node::trivial);
-    if (value_node* v = made_quickly<parent_is::shared>(parent, k, t, room, traits)) {
+    if (value_node* v = made_quickly(parent, k, t, room, traits)) {
       if (!inside) v->offset = offset_behind(*v, room);
       return v;
     }
   }
-  value_node* const v = make_node_of(parent, k, t);
-  if (v->parent) hold(*v->parent);
-  return v;
+  return make_node_of(parent, k, t);
 }
 
 // From here on everything comes from the node: the value's constructor may do anything, also with the
 // parent's handle.
 value_slot::value_slot(const context& parent, const key_base& k, const value_type& type)
-    : node_(with_handle(node_for(parent, k, type))) {}
+    : node_(counted<parent_is::shared>(node_for(parent, k, type))) {}
 
 // The value was not made.
 [[gnu::noinline]] static void give_up(value_node* v) noexcept {
-  node* above = v->parent;
-  release_scope(*v);
+  node* const above = v->parent;
+  const bool leaned = v->is(node::in_scope);
+  const bool strewn = v->is(node::strewn);
   free_node(v);
-  drop(above);
+  leaned ? release_leaning(*above, strewn) : drop(above);
 }
 
 value_slot::~value_slot() {
@@ -550,7 +535,8 @@ void* value_slot::storage() const noexcept {
 context value_slot::commit(std::source_location where) && noexcept {
   auto* v = static_cast<value_node*>(std::exchange(node_, nullptr));
   track::made(*v, where);
-  return tree::make(v, v->within);
+  const cancel_node* const in = scope_of_value(*v);
+  return tree::make(v, in ? in : &never_ending);
 }
 
 }  // namespace heed::inline v0

@@ -54,16 +54,18 @@ struct value_index {
   const value_index* block_before;     // the last index of the block above; null: there is none
   const value_index* before;           // the index of the eight values above; null: there are none
   const node* beyond;                  // what answers above the run; null: nothing
+  cancel_node* scope_of_last;          // what the last value, that it lies in, is in; null: none that ends
   std::uint64_t tags;                  // a byte of each key's address
   std::array<const value_node*, length> values;
   std::size_t above;  // how many of its block lie above
 };
 
 // with_value(). The value follows, aligned, in the same allocation; a very small one is inside. `position`:
-// its number in the run, 1 to 15; of a late one 8, and the number of values since the last index.
+// its number in the run, 1 to 15; of a late one 8, and the number of values since the last index. The scope
+// that it is in is its parent's, or told by the nearest index above: eight steps at most (scope_of_value).
 struct value_node : node {
-  value_node(const context& parent_context, const key_base& k, const value_type& t, std::uint64_t lookup_word,
-             std::size_t place_in_run, birth how = {}) noexcept;
+  value_node(node* above, const key_base& k, const value_type& t, std::uint64_t lookup_word,
+             std::size_t place_in_run, birth how) noexcept;
   void* storage() const noexcept {
     return const_cast<char*>(reinterpret_cast<const char*>(this)) +
            (is(kept_inside) ? node_head::inside : offset);
@@ -74,21 +76,22 @@ struct value_node : node {
     std::uint32_t offset;  // of the value
     alignas(std::uint32_t) unsigned char small[sizeof(std::uint32_t)];
   };
-  const scope* const within;  // whose err() it shares; kept alive by the parent chain
   const key_base* const key;
   const value_type* const type;
 };
-static_assert(sizeof(value_node) == 56);
+static_assert(sizeof(value_node) == 48);
 
 // From the 16th of a run (V4).
 struct late_value : value_node {
-  late_value(const context& above, const key_base& k, const value_type& t, std::uint64_t lookup_word,
-             std::size_t place_in_run, const value_index* i, std::uint64_t since_last,
-             birth how = {}) noexcept
+  late_value(node* above, const key_base& k, const value_type& t, std::uint64_t lookup_word,
+             std::size_t place_in_run, const value_index* i, std::uint64_t since_last, birth how) noexcept
       : value_node(above, k, t, lookup_word, place_in_run, how), last(i), since(since_last) {}
   const value_index* const last;
   const std::uint64_t since;  // the second filter
 };
+inline bool leans(const node& n) noexcept {
+  return n.what == kind::value && n.is(node::in_scope);
+}
 inline bool is_late(const value_node& v) noexcept {
   return (v.lookup & node_head::form) == node_head::late;
 }

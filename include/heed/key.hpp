@@ -106,7 +106,7 @@ struct node_head {
     std::uint64_t at[(sizeof(T) + sizeof(std::uint64_t) - 1) / sizeof(std::uint64_t)] = {};
   };
   static constexpr std::size_t inside = sizeof(std::uint64_t) + sizeof(void*) + 3 * sizeof(std::uint32_t);
-  static constexpr std::size_t key_at = inside + sizeof(std::uint32_t) + sizeof(void*);
+  static constexpr std::size_t key_at = inside + sizeof(std::uint32_t);
 
   // The bits that a key has in a filter; 0: nothing can be told. Of the object, whatever the compiler thinks
   // to know of it: other files, compiled with another name for the key, are to see the same.

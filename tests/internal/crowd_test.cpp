@@ -43,16 +43,15 @@ void crowd(const heed::context& c) {
   heed::hold(node_of(c));
   ASSERT_TRUE(heed::crowd::drop_unless_last(node_of(c)));
   ASSERT_TRUE(heed::is_crowded(node_of(c)));
-  static_cast<void>(heed::with_cancel(heed::with_value(c, number, 0)));
+  static_cast<void>(heed::without_cancel(c));
 }
-// The same for the handles of a scope.
-void spread(const heed::context& scope) {
-  const heed::context second = scope;
-  ASSERT_FALSE(heed::crowd::release_scope(*heed::node_of(heed::tree::scope_of(scope)), false));
+// The same for handles, of a scope or a value in one.
+void spread(const heed::context& c) {
+  const heed::context second = c;
+  ASSERT_FALSE(heed::crowd::release(node_of(c), false));
 }
 
-// A scope that is spread, and a value on it that is crowded; made again where their addresses give both one
-// row.
+// A scope, and a value on it: both crowded, and both spread; made again where their addresses give them one row.
 struct crowded_pair {
   heed::cancelable parent = heed::with_cancel(heed::background());
   heed::cancelable scope;
@@ -61,10 +60,12 @@ struct crowded_pair {
     std::vector<heed::cancelable> in_vain;
     do {
       in_vain.push_back(std::exchange(scope, heed::with_cancel(parent.ctx)));
+      crowd(scope.ctx);
       spread(scope.ctx);
       value = heed::with_value(scope.ctx, witness, v);
       crowd(value);
-    } while (!is_spread(scope.ctx) || !is_scattered(value));
+      spread(value);
+    } while (!is_spread(scope.ctx) || !is_spread(value));
   }
 };
 
@@ -112,19 +113,22 @@ const std::vector<std::function<heed::cancelable()>> places{
 // What it is for: making contexts writes nothing that others write, too.
 TEST_F(Crowd, CountsElsewhere) {
   const crowded_pair crowded(std::make_shared<int>());
-  const auto& scope = crowded.scope;
-  const heed::context& base = crowded.value;
-  const std::uint32_t holds = node_of(base).holds;
-  const std::uint32_t handles = node_of(scope.ctx).handles;
-  std::vector<heed::cancelable> made;
-  for (const auto& way : ways_to_derive) {
-    way(base, made);
-    EXPECT_EQ(node_of(base).holds, holds);
-    EXPECT_EQ(node_of(scope.ctx).handles, handles);
+  for (const heed::context* base : {&crowded.value, &crowded.scope.ctx}) {
+    const auto counts = [&] {
+      std::vector<std::uint32_t> of;
+      for (const heed::context* c : {&crowded.value, &crowded.scope.ctx})
+        of.insert(of.end(), {node_of(*c).holds, node_of(*c).handles});
+      return of;
+    };
+    const auto before = counts();
+    std::vector<heed::cancelable> made;
+    for (const auto& way : ways_to_derive) {
+      way(*base, made);
+      EXPECT_EQ(counts(), before);
+    }
+    made.clear();
+    EXPECT_EQ(counts(), before);
   }
-  made.clear();
-  EXPECT_EQ(node_of(base).holds, holds);
-  EXPECT_EQ(node_of(scope.ctx).handles, handles);
 }
 
 // N1 to N5: whatever is derived, and in whatever order and on whatever thread it goes, what is crowded goes
