@@ -244,6 +244,7 @@ void values_meet_at_value(bool spread_first) {
   bool ended = false;
   heed::after_func(scope->ctx, says_ended(&ended));
   context base = with_value(scope->ctx, number, 1);
+  scope->cancel.release();
   scope.reset();
   if (spread_first) {
     const context second = base;

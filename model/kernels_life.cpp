@@ -231,6 +231,7 @@ void scope_moved() {
 // What leans, and its child, go while another leans on it: who has handles counts by one, who has none holds.
 void leaning_go(bool trivial) {
   auto scope = std::make_unique<cancelable>(with_cancel(background()));
+  scope->cancel.release();
   int ended = 0;
   heed::after_func(scope->ctx, counted_end(&ended));
   int destroyed = 0;
