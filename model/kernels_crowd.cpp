@@ -24,11 +24,8 @@ using heed::with_value;
 constexpr heed::key<int> number{"number"};
 
 // As if another value had given up its handle, on what has two handles at least, and is in a scope or one.
-void meet_at_handles(heed::node& n) {
-  check(!heed::crowd::release(n, false), "nothing is released");
-}
 void meet_at_handles(const context& c) {
-  meet_at_handles(*heed::tree::of(c));
+  check(!heed::crowd::release(*heed::tree::of(c), false), "nothing is released");
 }
 
 // What all derive from, with as many handles as threads.
@@ -238,31 +235,27 @@ void values_meet() {
   check(ended, "abandoned with the last value");
 }
 
-// The same for what leans on a value: three values on one, that has no other handle in the end.
-void values_meet_at_value(bool spread_first) {
+// The same for what leans on a value, that has no other handle in the end: before it is spread or after.
+void values_meet_at_value(bool spread_between) {
   auto scope = std::make_unique<cancelable>(with_cancel(background()));
   bool ended = false;
   heed::after_func(scope->ctx, says_ended(&ended));
   context base = with_value(scope->ctx, number, 1);
   scope->cancel.release();
   scope.reset();
-  if (spread_first) {
-    const context second = base;
-    meet_at_handles(base);
-  }
   context one = with_value(base, number, 2);
+  if (spread_between) meet_at_handles(base);
   context two = with_value(base, number, 3);
-  spawn([&] { base = context(); });
+  context three = with_value(base, number, 4);
   spawn([&] {
-    const context three = with_value(one, number, 4);
+    base = context();
     one = context();
-    check(!ended, "two values are in hand");
-  });
-  spawn([&] {
     check(!ended, "a value is in hand");
-    two = context();
   });
+  spawn([&] { two = context(); });
   join();
+  check(!ended, "a value is in hand");
+  three = context();
   check(ended, "abandoned with the last value");
 }
 
@@ -315,31 +308,6 @@ void orphans_go() {
   detached = context();
 }
 
-// Spread, gathered, and spread again: lines that are closed count for nothing.
-void spread_again() {
-  auto scope = std::make_unique<cancelable>(with_cancel(background()));
-  bool ended = false;
-  heed::after_func(scope->ctx, says_ended(&ended));
-  {
-    const context spare = scope->ctx;
-    meet_at_handles(scope->ctx);
-  }
-  scope->cancel.release();
-  context one = with_value(scope->ctx, number, 1);
-  context two = with_value(one, number, 2);
-  scope.reset();
-  meet_at_handles(*heed::node_of(heed::tree::scope_of(one)));
-  context three = with_value(one, number, 3);
-  for (context* mine : {&one, &two, &three}) {
-    spawn([&, mine] {
-      check(!ended, "it is in hand");
-      *mine = context();
-    });
-  }
-  join();
-  check(ended, "abandoned with the last value");
-}
-
 }  // namespace
 
 std::vector<kernel> crowd_kernels() {
@@ -367,7 +335,6 @@ std::vector<kernel> crowd_kernels() {
       {"crowd.values_meet_at_spread_value", [] { values_meet_at_value(true); }},
       {"crowd.spread_at_once", [] { spread_at_once(false); }},
       {"crowd.spread_while_row_is_made", [] { spread_at_once(true); }},
-      {"crowd.spread_again", spread_again},
       {"crowd.orphans_go", orphans_go},
   };
 }

@@ -192,9 +192,9 @@ void values_share_a_scope() {
 }
 
 // A value that is moved into its child, while another thread gives up a handle on it, or a child of it.
-void value_moved() {
+void value_moved(bool in_scope) {
   auto made = std::make_unique<cancelable>(with_cancel(background()));
-  context one = heed::with_value(made->ctx, number, 1);
+  context one = heed::with_value(in_scope ? made->ctx : background(), number, 1);
   context copy = one;
   context sibling = heed::with_value(one, number, 3);
   spawn([&] { made.reset(); });
@@ -400,7 +400,8 @@ std::vector<kernel> life_kernels() {
       {"life.canceled_child_leaves", canceled_child_leaves},
       {"life.values", values_dropped},
       {"life.values_share_a_scope", values_share_a_scope},
-      {"life.value_moved", value_moved},
+      {"life.value_moved", [] { value_moved(true); }},
+      {"life.value_moved_on_background", [] { value_moved(false); }},
       {"life.scope_moved", scope_moved},
       {"life.leaning_go", [] { leaning_go(false); }},
       {"life.trivial_leaning_go", [] { leaning_go(true); }},

@@ -26,10 +26,9 @@
 //      that they do (`strewn`). What was counted in `handles` goes on there: all but values, and those from
 //      before.
 //  N7  `spread` is in the number of handles, so nobody takes the node to be in nobody's hand. Whoever takes
-//      the last of those in `handles` gathers the others. Until he closes the first line, the number does not
-//      change: nobody has one of those any more that he could copy. After that it may, so before that it is
-//      put far from 1, lest somebody else takes his for the last.
-//  N8  Closed lines stay closed: where `spread` is set again, all are counted in `handles` nevertheless.
+//      the last of those in `handles` gathers the others: he closes each line, and whoever finds it closed
+//      comes after that, and counts in `handles`. From there on the number only falls, as to have one more
+//      takes one of those that are gone; and until the sum is there, `spread` keeps it far from 1.
 //
 // Rows are static and few, and a node's address tells which may be its own. Where another node has that, and
 // where there is one processor, all is counted as if there were no crowd.
@@ -46,10 +45,8 @@ namespace heed::inline v0::crowd {
 namespace {
 
 constexpr std::size_t rows = sizes::small ? 1 : 128;
-// Far below all that is counted, also with what is counted there by mistake (N5).
+// Far below all that is counted, also with what is counted there by mistake (N5, N7).
 constexpr std::int64_t closed = -(std::int64_t{1} << 62);
-// What puts a number of handles far from 1 (N7).
-constexpr std::uint32_t apart = node::spread / 2;
 constexpr bool is_closed(std::int64_t count) noexcept {
   return count < closed / 2;
 }
@@ -154,13 +151,13 @@ void gone(const node& n) noexcept {
   if (r.owner.load(std::memory_order_relaxed) == &n) r.owner.store(nullptr, std::memory_order_release);
 }
 
-// acquire, on the lines: whoever finds one closed comes after what is done before that (N7).
-bool retain(node& n) noexcept {
-  return !is_closed(own_line(n).handles.fetch_add(1, std::memory_order_acquire));
+void retain(node& n) noexcept {
+  // relaxed: the caller has a handle that is counted in `handles`, so no line is closed (N7).
+  own_line(n).handles.fetch_add(1, std::memory_order_relaxed);
 }
 
 bool release(node& n, bool strewn) noexcept {
-  // release: as in release_handle().
+  // release: as in release_handle(). acquire: who finds the line closed (N7).
   if (strewn) return !is_closed(own_line(n).handles.fetch_sub(1, std::memory_order_acq_rel));
   // relaxed: only chooses.
   const std::uint32_t count = n.handles.load(std::memory_order_relaxed) & node::number;
@@ -171,23 +168,18 @@ bool release(node& n, bool strewn) noexcept {
 }
 
 std::uint32_t gather_handles(node& n) noexcept {
-  n.handles.fetch_add(apart, std::memory_order_relaxed);  // N7
   std::int64_t sum = 0;
-  for (line& l : lines_of(n)) {
-    // acquire: what those did who released theirs. release: N7.
-    const std::int64_t count = l.handles.exchange(closed, std::memory_order_acq_rel);
-    if (!is_closed(count)) sum += count;  // N8
-  }
-  const std::uint32_t more = static_cast<std::uint32_t>(sum) - node::spread - apart;
+  // acquire: what those did who released theirs. release: N7.
+  for (line& l : lines_of(n)) sum += l.handles.exchange(closed, std::memory_order_acq_rel);
+  const std::uint32_t more = static_cast<std::uint32_t>(sum) - node::spread;
   // release/acquire: as in release_handle().
   return n.handles.fetch_add(more, std::memory_order_acq_rel) + more + 1;
 }
 
 std::uint32_t count_handles(const node& n) noexcept {
   const std::uint32_t here = n.handles.load(std::memory_order_acquire) & node::number;  // acquire: the row
-  if (here < apart) return here;
+  if (here < node::spread / 2) return here;  // while it is gathered, it is a little below that
   std::int64_t sum = std::int64_t{here} - node::spread;
-  if (sum > apart / 2) sum -= apart;  // being gathered
   for (const line& l : lines_of(n)) {
     const std::int64_t count = l.handles.load(std::memory_order_relaxed);
     if (!is_closed(count)) sum += count;

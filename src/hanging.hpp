@@ -40,7 +40,7 @@ inline void start_holding(cancel_node& above, shard& s) noexcept HEED_REQUIRES(s
 inline void stop_being_orphan(cancel_node& above, shard& s) noexcept HEED_REQUIRES(s.lock) {
   if (!was_last_of_orphan(s)) return;
   // release: as in drop(). Not the last: the caller has a pin, or what is between the child and `above` has a
-  // hold.
+  // hold, as an orphan has no handle by which it could lean there.
   above.holds.fetch_sub(1, std::memory_order_release);
 }
 // For a child that was taken off and does not go itself.

@@ -266,16 +266,16 @@ bool leave(cancel_node& n, fate f) noexcept {
 // One handle less of one that leans on `n`. True: that is a value, too, and has none any more.
 static bool was_last_to_lean(node& n, bool strewn) noexcept {
   if (!strewn && release_one_of_more(n)) return false;
+  if (n.what != kind::value) {
+    if (!crowd::release(n, strewn)) release_handle(&n);  // one deep: it does not lean
+    return false;
+  }
   // acquire: what others did with their handles.
-  if (n.what == kind::value && n.handles.load(std::memory_order_acquire) == 1) {
+  if (n.handles.load(std::memory_order_acquire) == 1) {
     n.handles.store(0, std::memory_order_relaxed);  // nobody else has one
     return true;
   }
   if (crowd::release(n, strewn)) return false;
-  if (n.what != kind::value) {
-    release_handle(&n);  // one deep
-    return false;
-  }
   // release/acquire: as in release_handle().
   const std::uint32_t before = n.handles.fetch_sub(1, std::memory_order_acq_rel);
   if (!node::was_last(before)) return false;

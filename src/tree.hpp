@@ -132,7 +132,7 @@ struct node : node_head {
   node(const node&) = delete;
   node& operator=(const node&) = delete;
 
-  node* const parent;  // held; null: background()
+  node* const parent;  // held, ridden or leaned on (L2); null: background()
   sync::atomic<std::uint32_t> handles;
   sync::atomic<std::uint32_t> holds{1};
   // One byte each, as different threads write them.
@@ -258,8 +258,8 @@ namespace crowd {
 void hold(node& n) noexcept;
 bool drop_unless_last(node& n) noexcept;
 void gone(const node& n) noexcept;
-// The handle of a value that leans on `n`. False: it is counted in `handles`, as others are.
-bool retain(node& n) noexcept;
+// The handle of a value that leans on `n`, where that is spread.
+void retain(node& n) noexcept;
 // True: that was all; false: the handle is still there, counted in `handles`.
 bool release(node& n, bool strewn) noexcept;
 // The last of the handles that are counted in `handles` has gone: now all are. What there was with it.

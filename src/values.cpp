@@ -252,11 +252,8 @@ value_node* make_node_of(const context& parent, const key_base& k, const value_t
 enum class parent_is : std::uint8_t { shared, given };
 
 [[gnu::noinline, gnu::returns_nonnull]] value_node* leaning_in_crowd(value_node* v) noexcept {
-  if (crowd::retain(*v->parent)) {
-    v->give(node::strewn);
-  } else {
-    retain_handle(*v->parent);
-  }
+  crowd::retain(*v->parent);
+  v->give(node::strewn);
   return v;
 }
 [[gnu::noinline, gnu::returns_nonnull]] value_node* holding_in_crowd(value_node* v) noexcept {
@@ -447,9 +444,9 @@ static inline bool may_be_given(const context& c) noexcept {
   return n->what == kind::value && n->handles.load(std::memory_order_acquire) == 1;
 }
 
-node_head* derived::make_small_value_of(const context& last, const key_base& k, const value_type& type,
+node_head* derived::make_small_value_of(const context& given, const key_base& k, const value_type& type,
                                         std::uint32_t bytes) {
-  return may_be_given(last) ? made_small<parent_is::given>(last, k, type, bytes) : nullptr;
+  return may_be_given(given) ? made_small<parent_is::given>(given, k, type, bytes) : nullptr;
 }
 
 // Behind the node, for one that does not fit inside; aligned to a word.
@@ -491,9 +488,9 @@ node_head* derived::make_value(const context& parent, const key_base& k, const v
   return made ? made : value_anyhow(parent, k, type, words, where);
 }
 
-node_head* derived::make_value_of(const context& last, const key_base& k, const value_type& type,
+node_head* derived::make_value_of(const context& given, const key_base& k, const value_type& type,
                                   const std::uint64_t* words) {
-  return may_be_given(last) ? made_of_words<parent_is::given>(last, k, type, words) : nullptr;
+  return may_be_given(given) ? made_of_words<parent_is::given>(given, k, type, words) : nullptr;
 }
 
 // One whose value is made later.

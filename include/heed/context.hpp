@@ -357,10 +357,10 @@ class HEED_API derived {
   [[gnu::returns_nonnull]] static node_head* make_small_value(const context& parent, const key_base& k,
                                                               const value_type& type, std::uint32_t bytes,
                                                               std::source_location where);
-  // Their hold on the parent is that of the handle, which is the last one; null: it is not, or not quickly.
-  static node_head* make_value_of(const context& last, const key_base& k, const value_type& type,
+  // They keep the parent by what the handle is counted as; null: they cannot, or not quickly.
+  static node_head* make_value_of(const context& given, const key_base& k, const value_type& type,
                                   const std::uint64_t* words);
-  static node_head* make_small_value_of(const context& last, const key_base& k, const value_type& type,
+  static node_head* make_small_value_of(const context& given, const key_base& k, const value_type& type,
                                         std::uint32_t bytes);
   // What was made takes over what the handle held; or the handle is dropped.
   static context in_place_of(context& parent, node_head* made) noexcept {
@@ -472,9 +472,9 @@ context with_value(const context& parent, const key<T>& k, V&& value,
     return std::move(slot).commit(where);
   }
 }
-/// As above, of a parent that is moved from: `ctx = with_value(std::move(ctx), k, v)`. Where that was its
-/// last handle, the child keeps the parent by what the handle kept it by, so that for values of 32 bytes at
-/// most that are no more than their bytes nothing is counted. Afterwards `parent` is background(); where this
+/// As above, of a parent that is moved from: `ctx = with_value(std::move(ctx), k, v)`. Where something can end
+/// it, or it is a value and that was its last handle, the child keeps the parent by what the handle kept it
+/// by, so that for values of 32 bytes at most that are no more than their bytes nothing is counted. Afterwards `parent` is background(); where this
 /// throws, it is as it was. Meanwhile no other thread may use that handle; other handles they may.
 template <class T, class V = T>
   requires std::constructible_from<T, V> && (!std::same_as<std::remove_cvref_t<V>, std::in_place_t>)

@@ -46,8 +46,8 @@ enum class dump_format {
 /// Writes the tree below `root`, as it is now: of each context what kind it is, whether it is live or what
 /// ended it, its deadline with what is left by the scheduler's clock, the keys of the values between it and
 /// the context above (never the values themselves), and how many handles (contexts, cancel_funcs, cancelers;
-/// one for each value context on it that has handles), cancel_callbacks and after_funcs it has. Contexts are
-/// called n1, n2, ... in the order in which they are printed; `root` is n1.
+/// where something can end it, one for each value made of it that has handles), cancel_callbacks and
+/// after_funcs it has. Contexts are called n1, n2, ... in the order in which they are printed; `root` is n1.
 ///
 ///     n1 with_cancel: live, 2 handles
 ///       n2 with_deadline: live, deadline in 4.750s, values: user, 2 handles, 1 cancel_callback

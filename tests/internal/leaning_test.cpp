@@ -1,5 +1,5 @@
-// Values in a scope lean on what they are made of (src/life.cpp, let_go): what counts where, and how they find
-// their scope again (src/values.hpp).
+// Values in a scope lean on what they are made of (src/life.cpp, let_go): what counts where, and how they
+// find their scope again (src/values.hpp).
 #include "tree.hpp"
 
 #include "../support.hpp"
@@ -9,8 +9,10 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <random>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -59,8 +61,8 @@ TEST(Leaning, HoldsOnceItHasNoHandles) {
   EXPECT_EQ(holds(scope.ctx), 1U);
 }
 
-// Where the parent is moved from, its handle is what the value leans by: of a scope, and of a value, whether it
-// is the last one there or not.
+// Where the parent is moved from, its handle is what the value leans by: of a scope, and of a value, whether
+// it is the last one there or not. (That nothing is counted for it, tests/costs sees.)
 TEST(Leaning, TakesOverAHandle) {
   const auto scope = heed::with_cancel(heed::background());
   heed::context ctx = scope.ctx;
@@ -91,6 +93,38 @@ TEST(Leaning, GivesBackWhereAConstructorThrows) {
   }
 }
 
+// The same where the constructor gives up the last handle of the parent before it throws; and where that is
+// counted elsewhere (src/crowd.cpp).
+TEST(Leaning, GivesBackTheLastWhereAConstructorThrows) {
+  struct drops_and_throws {
+    explicit drops_and_throws(heed::context* c) {
+      *c = {};
+      throw std::runtime_error("no");
+    }
+  };
+  static constexpr heed::key<drops_and_throws> refused{"refused"};
+  for (const bool spread : {false, true}) {
+    if (spread && std::thread::hardware_concurrency() < 2) continue;  // there is no crowd
+    for (const bool of_value : {false, true}) {
+      const auto value = std::make_shared<int>();
+      const auto function = std::make_shared<int>();
+      auto scope = heed::with_cancel(heed::background());
+      heed::after_func(scope.ctx, [function] {});
+      scope.cancel.release();
+      heed::context parent = of_value ? heed::with_value(scope.ctx, witness, value) : scope.ctx;
+      scope = {};
+      if (spread) {
+        const heed::context second = parent;
+        ASSERT_FALSE(heed::crowd::release(*heed::tree::of(parent), false));
+      }
+      EXPECT_THROW(static_cast<void>(heed::with_value(parent, refused, std::in_place, &parent)),
+                   std::runtime_error);
+      EXPECT_EQ(value.use_count(), 1);
+      EXPECT_EQ(function.use_count(), 1) << "abandoned";
+    }
+  }
+}
+
 // Any number of values below: a child hangs on their scope, ends with it, and leaves it when it goes.
 TEST(Leaning, ChildrenFindTheScope) {
   for (const bool deadline : {false, true}) {
@@ -115,6 +149,49 @@ TEST(Leaning, ChildrenFindTheScope) {
       below = {};
       lowest = {};
     }
+  }
+}
+
+// With whatever else in between, at random.
+TEST(Leaning, ValuesFindTheirScopeAnywhere) {
+  struct custom final : heed::custom_context {
+    explicit custom(anchor a) : custom_context(a) {}
+  };
+  std::mt19937 random(static_cast<unsigned>(heed_test::seed()));
+  for (int round = 0; round < heed_test::scaled(200) && !HasFailure(); ++round) {
+    std::vector<heed::cancelable> scopes;
+    heed::context below;
+    const heed::node* scope = nullptr;
+    const auto in = [&](heed::cancelable&& made) {
+      below = made.ctx;
+      scope = heed::tree::of(below);
+      scopes.push_back(std::move(made));
+    };
+    for (int i = 0; i < 60; ++i) {
+      switch (random() % 24) {
+        case 0: in(heed::with_cancel(below)); break;
+        case 1: in(heed::with_timeout(below, heed_test::very_long)); break;
+        case 2: in(heed::merge(below, heed::with_value(heed::background(), number, i))); break;
+        case 3: in(heed::merge(below, heed::background())); break;
+        case 4:
+          below = heed::with_custom<custom>(below).ctx;
+          scope = heed::tree::of(below);
+          break;
+        case 5:
+          below = heed::without_cancel(below);
+          scope = nullptr;
+          break;
+        case 6: below = heed::with_value(std::move(below), text, "moved"); break;
+        case 7: below = heed::with_value(std::move(below), number, i); break;
+        case 8: below = heed::with_value(below, text, "a text"); break;
+        default: below = heed::with_value(below, number, i);
+      }
+      if (heed::tree::of(below)->what != heed::kind::value) continue;
+      ASSERT_EQ(heed::scope_of_value(*heed::tree::of(below)), scope) << i;
+      const auto child = heed::with_cancel(below);
+      const auto timed = heed::with_timeout(below, heed_test::very_long);
+    }
+    EXPECT_EQ(below.cancel_possible(), scope != nullptr);
   }
 }
 

@@ -41,7 +41,7 @@ TEST(Tree, SizesOfNodes) {
   EXPECT_EQ(sizeof(heed::context), 2 * sizeof(void*));
   EXPECT_EQ(sizeof(heed::error), sizeof(void*));
   if (sizeof(void*) == 8) {
-    EXPECT_LE(sizeof(heed::value_node), 56U);  // an int needs no more
+    EXPECT_LE(sizeof(heed::value_node), 48U);  // an int needs no more
     EXPECT_LE(sizeof(heed::cancel_node), 80U);
     EXPECT_LE(sizeof(heed::deadline_node), 112U);
   }
