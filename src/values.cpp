@@ -248,39 +248,31 @@ value_node* make_node_of(const context& parent, const key_base& k, const value_t
   return make<value_node>(parent, k, t, word, position);
 }
 
-// How the parent comes: looked at, or moved, so that what its handle was counted as is the new one's.
-enum class parent_is : std::uint8_t { shared, given };
-
-[[gnu::noinline, gnu::returns_nonnull]] value_node* leaning_in_crowd(value_node* v) noexcept {
-  crowd::retain(*v->parent);
-  v->give(node::strewn);
-  return v;
+// Whether threads have met at the number in which what is made of it counts.
+bool is_met(const node& above) noexcept {
+  if (!above.is(node::in_scope)) return is_crowded(above);
+  return (above.handles.load(std::memory_order_acquire) & node::spread) != 0;  // acquire: the row (crowd.cpp)
 }
-[[gnu::noinline, gnu::returns_nonnull]] value_node* holding_in_crowd(value_node* v) noexcept {
-  crowd::hold(*v->parent);
-  return v;
+// A new value leans on its parent, or holds it. Where threads have not met:
+void count_here(node& above) noexcept {
+  if (above.is(node::in_scope)) {
+    above.handles.fetch_add(1, std::memory_order_relaxed);  // relaxed: the caller has one already
+  } else if (above.what != kind::todo) {
+    hold_here(above);
+  }
 }
-// A new value leans on its parent, or holds it.
-template <parent_is how>
-[[gnu::always_inline]] inline value_node* counted(value_node* v) noexcept {
+// And anywhere.
+[[gnu::noinline, gnu::returns_nonnull]] value_node* counted(value_node* v) noexcept {
   node* const above = v->parent;
-  if (v->is(node::in_scope)) {
-    if constexpr (how == parent_is::given) return v;  // by the handle that comes
-    // acquire: the row (crowd.cpp).
-    if (above->handles.load(std::memory_order_acquire) & node::spread) [[unlikely]]
-      return leaning_in_crowd(v);
-    // relaxed: as in retain_handle(), the caller has one already.
-    above->handles.fetch_add(1, std::memory_order_relaxed);
-    return v;
+  if (!above) return v;
+  if (!is_met(*above)) {
+    count_here(*above);
+  } else if (v->is(node::in_scope)) {
+    crowd::retain(*above);
+    v->give(node::strewn);
+  } else {
+    crowd::hold(*above);
   }
-  if constexpr (how == parent_is::given) {
-    above->handles.store(0, std::memory_order_relaxed);  // as in release_trivial(); and its hold is ours
-    return v;
-  }
-  if (!above || above->what == kind::todo) return v;
-  if (is_crowded(*above)) [[unlikely]]
-    return holding_in_crowd(v);
-  hold_here(*above);
   return v;
 }
 
@@ -371,8 +363,14 @@ void destroy_value(value_node* v) noexcept {
   free_node(v);
 }
 
+// How the parent comes: looked at; moved, so that what its handle was counted as is the new one's; or threads
+// may have met there, and counted() is for later.
+enum class parent_is : std::uint8_t { shared, given, crowded };
+
 // What make_node_of() does in many steps, in a few; `extra` bytes follow the node. Null: that is for
-// make_node_of(), and nothing has changed.
+// make_node_of(), and nothing has changed. A parent that is shared counts it, before there is much to store:
+// a locked instruction waits for all stores before it.
+template <parent_is how>
 [[gnu::always_inline]] static inline value_node* made_quickly(const context& parent, const key_base& k,
                                                               const value_type& type, std::size_t extra,
                                                               int traits) {
@@ -380,11 +378,14 @@ void destroy_value(value_node* v) noexcept {
   const std::uint64_t bits = node_head::bits_of(k);
   if (!track::surely_off() || (above && above->is(node::own_memory)) || bits == 0) [[unlikely]]
     return nullptr;
+  if (how == parent_is::shared && above && is_met(*above)) [[unlikely]]
+    return nullptr;
   if (above && (above->lookup & node_head::form) == node_head::early) {  // the next of a run: most are
     const std::size_t position = static_cast<const value_node&>(*above).position + 1U;
     if (position % length == 0) return nullptr;  // one with an index
     void* const room = pool::take_quickly(sizeof(value_node) + extra);
     if (!room) return nullptr;
+    if (how == parent_is::shared) count_here(*above);
     return ::new (room) value_node(above, k, type, above->lookup & ~bits, position,
                                    {traits, node::words_of(sizeof(value_node) + extra)});
   }
@@ -402,10 +403,21 @@ void destroy_value(value_node* v) noexcept {
   const std::size_t size = late ? sizeof(late_value) : sizeof(value_node);
   void* const room = pool::take_quickly(size + extra);
   if (!room) return nullptr;
+  if (how == parent_is::shared && above) count_here(*above);
   const node::birth birth{traits, node::words_of(size + extra)};
   if (!late) return ::new (room) value_node(above, k, type, word, position, birth);
   auto& last = static_cast<const late_value&>(*head);
   return ::new (room) late_value(above, k, type, word, position, last.last, last.since & ~bits, birth);
+}
+
+// The rest, once the value is there.
+template <parent_is how>
+[[gnu::always_inline]] static inline node_head* finished(value_node* v) noexcept {
+  if constexpr (how == parent_is::crowded) return counted(v);
+  // As in release_trivial(); its hold is the new one's. One in a scope has the handle itself.
+  if (how == parent_is::given && !v->is(node::in_scope))
+    v->parent->handles.store(0, std::memory_order_relaxed);
+  return v;
 }
 
 // Of one that fits inside.
@@ -413,18 +425,19 @@ template <parent_is how>
 [[gnu::always_inline]] static inline node_head* made_small(const context& parent, const key_base& k,
                                                            const value_type& type, std::uint32_t bytes) {
   const int traits = node::trivial | node::kept_inside;
-  value_node* const v = made_quickly(parent, k, type, 0, traits);
+  value_node* const v = made_quickly<how>(parent, k, type, 0, traits);
   if (!v) return nullptr;
   std::memcpy(v->small, &bytes, sizeof bytes);
-  return counted<how>(v);
+  return finished<how>(v);
 }
 
 [[gnu::noinline]] static node_head* small_value_anyhow(const context& parent, const key_base& k,
                                                        const value_type& type, std::uint32_t bytes,
                                                        std::source_location where) {
+  if (node_head* const made = made_small<parent_is::crowded>(parent, k, type, bytes)) return made;
   value_node* v = make_node_of(parent, k, type);
   std::memcpy(v->small, &bytes, sizeof bytes);
-  counted<parent_is::shared>(v);
+  counted(v);
   track::made(*v, where);  // its traits are settled now
   return v;
 }
@@ -463,21 +476,22 @@ template <parent_is how>
                                                               const value_type& type,
                                                               const std::uint64_t* words) {
   const std::size_t room = room_for(type);
-  value_node* const v = made_quickly(parent, k, type, room, node::trivial);
+  value_node* const v = made_quickly<how>(parent, k, type, room, node::trivial);
   if (!v) return nullptr;
   v->offset = offset_behind(*v, room);
   char* const to = reinterpret_cast<char*>(v) + v->offset;
   for (std::size_t i = 0; i < room; i += sizeof(std::uint64_t))
     std::memcpy(to + i, words + i / sizeof(std::uint64_t), sizeof(std::uint64_t));
-  return counted<how>(v);
+  return finished<how>(v);
 }
 
 [[gnu::noinline]] static node_head* value_anyhow(const context& parent, const key_base& k,
                                                  const value_type& type, const std::uint64_t* words,
                                                  std::source_location where) {
+  if (node_head* const made = made_of_words<parent_is::crowded>(parent, k, type, words)) return made;
   value_node* v = make_node_of(parent, k, type);
   std::memcpy(v->storage(), words, type.size);
-  counted<parent_is::shared>(v);
+  counted(v);
   track::made(*v, where);
   return v;
 }
@@ -499,7 +513,7 @@ static value_node* node_for(const context& parent, const key_base& k, const valu
   if (inside || (t.align <= alignof(value_node) && t.size <= pool::largest)) {
     const std::size_t room = inside ? 0 : room_for(t);
     const int traits = (inside ? node::kept_inside : 0) | (t.destroy ? 0 : node::trivial);
-    if (value_node* v = made_quickly(parent, k, t, room, traits)) {
+    if (value_node* v = made_quickly<parent_is::crowded>(parent, k, t, room, traits)) {
       if (!inside) v->offset = offset_behind(*v, room);
       return v;
     }
@@ -510,7 +524,7 @@ static value_node* node_for(const context& parent, const key_base& k, const valu
 // From here on everything comes from the node: the value's constructor may do anything, also with the
 // parent's handle.
 value_slot::value_slot(const context& parent, const key_base& k, const value_type& type)
-    : node_(counted<parent_is::shared>(node_for(parent, k, type))) {}
+    : node_(counted(node_for(parent, k, type))) {}
 
 // The value was not made.
 [[gnu::noinline]] static void give_up(value_node* v) noexcept {
