@@ -25,12 +25,14 @@
 // Life. Each node has two counts.
 //   handles: contexts, cancel_funcs and cancelers on it, and one for each value that leans on it: one made of
 //            it, in a scope, that has handles itself (a value has no word of its own: who has the value in
-//            hand has the scope). Besides the number, two flags: up: an ancestor can still end it; source: an armed deadline or a custom
-//            source can. A merge has second_up besides, for the ancestors of its second parent. The number is
-//            0: nobody has it in hand any more. All of it is 0: nothing can end it any more, so it is
-//            abandoned: its after_funcs are destroyed unrun, its children lose their `up`.
+//            hand has the scope). Besides the number, two flags: up: an ancestor can still end it; source: an
+//            armed deadline or a custom source can. A merge has second_up besides, for the ancestors of its
+//            second parent. The number is 0: nobody has it in hand any more. All of it is 0: nothing can end
+//            it any more, so it is abandoned: its after_funcs are destroyed unrun, its children lose their
+//            `up`.
 //   holds:   what keeps the memory: one for all handles together, one for each child that is made with it in
-//            hand and does not lean, and short pins. At 0 the node is destroyed and its hold on the parent dropped.
+//            hand and does not lean, and short pins. At 0 the node is destroyed and its hold on the parent
+//            dropped.
 // Each is one number; where threads meet at it, it is spread over the processors (crowd.cpp).
 // What hangs on the node (shard.hpp) keeps it without being counted one by one, so that coming and going
 // writes to its own shard only:

@@ -472,10 +472,11 @@ context with_value(const context& parent, const key<T>& k, V&& value,
     return std::move(slot).commit(where);
   }
 }
-/// As above, of a parent that is moved from: `ctx = with_value(std::move(ctx), k, v)`. Where something can end
-/// it, or it is a value and that was its last handle, the child keeps the parent by what the handle kept it
-/// by, so that for values of 32 bytes at most that are no more than their bytes nothing is counted. Afterwards `parent` is background(); where this
-/// throws, it is as it was. Meanwhile no other thread may use that handle; other handles they may.
+/// As above, of a parent that is moved from: `ctx = with_value(std::move(ctx), k, v)`. Where something can
+/// end the parent, or it is a value and that was its last handle, the child keeps it by what the handle kept
+/// it by, so that for values of 32 bytes at most that are no more than their bytes nothing is counted.
+/// Afterwards `parent` is background(); where this throws, it is as it was. Meanwhile no other thread may use
+/// that handle; other handles they may.
 template <class T, class V = T>
   requires std::constructible_from<T, V> && (!std::same_as<std::remove_cvref_t<V>, std::in_place_t>)
 context with_value(context&& parent, const key<T>& k, V&& value,

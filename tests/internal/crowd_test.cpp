@@ -52,7 +52,8 @@ void spread(const heed::context& c) {
   ASSERT_FALSE(heed::crowd::release(node_of(c), false));
 }
 
-// A scope, and a value on it: both crowded, and both spread; made again where their addresses give them one row.
+// A scope, and a value on it: both crowded, and both spread; made again where their addresses give them one
+// row.
 struct crowded_pair {
   heed::cancelable parent = heed::with_cancel(heed::background());
   heed::cancelable scope;

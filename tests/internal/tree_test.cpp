@@ -101,7 +101,8 @@ TEST(Tree, MemoryGoesWithTheLastHandle) {
   EXPECT_EQ(p.holds, 1U);
 }
 
-// A moved handle costs nothing, and the handles of a value count as one on its scope (more: leaning_test.cpp).
+// A moved handle costs nothing, and the handles of a value count as one on its scope (more:
+// leaning_test.cpp).
 TEST(Tree, HandlesOfAValueCountAsOneOnItsScope) {
   static constexpr heed::key<int> k{"k"};
   auto c = heed::with_cancel(heed::background());
