@@ -259,6 +259,23 @@ void values_meet_at_value(bool spread_between) {
   check(ended, "abandoned with the last value");
 }
 
+// Three values go at once that lean on one, while the only row is another's: all is counted in one place.
+void values_meet_without_row() {
+  base other(background(), 0);
+  meet_at_holds(other.own);
+  static_cast<void>(with_cancel(other.own));
+  auto scope = std::make_unique<cancelable>(with_cancel(background()));
+  scope->cancel.release();
+  base b(scope->ctx, 0);
+  scope.reset();
+  context leaning[] = {with_value(b.own, number, 1), with_value(b.own, number, 2),
+                       with_value(b.own, number, 3)};
+  b.own = context();
+  for (context& mine : leaning) spawn([&mine] { mine = context(); });
+  join();
+  check(b.ended == 1, "destroyed once");
+}
+
 // Two threads come to spread the same count, and one who makes a child makes the row at the same moment; a
 // value goes meanwhile.
 void spread_at_once(bool row_by_child) {
@@ -333,6 +350,7 @@ std::vector<kernel> crowd_kernels() {
       {"crowd.values_meet", values_meet},
       {"crowd.values_meet_at_value", [] { values_meet_at_value(false); }},
       {"crowd.values_meet_at_spread_value", [] { values_meet_at_value(true); }},
+      {"crowd.values_meet_without_row", values_meet_without_row},
       {"crowd.spread_at_once", [] { spread_at_once(false); }},
       {"crowd.spread_while_row_is_made", [] { spread_at_once(true); }},
       {"crowd.orphans_go", orphans_go},

@@ -263,9 +263,9 @@ bool leave(cancel_node& n, fate f) noexcept {
   return owes;
 }
 
-// One handle less of one that leans on `n`. True: that is a value, too, and has none any more.
+// One handle less of one that leans on `n`, where that was not to be had by release_one_of_more(). True: that
+// is a value, too, and has none any more.
 static bool was_last_to_lean(node& n, bool strewn) noexcept {
-  if (!strewn && release_one_of_more(n)) return false;
   if (n.what != kind::value) {
     if (!crowd::release(n, strewn)) release_handle(&n);  // one deep: it does not lean
     return false;
@@ -294,6 +294,7 @@ void let_go(node& value) noexcept {
       hold(above);  // L2: while it has the handle
       drop(v);
     }
+    if (!strewn && release_one_of_more(above)) return;
     if (!was_last_to_lean(above, strewn)) return;
     v = &above;
   }

@@ -532,7 +532,8 @@ value_slot::value_slot(const context& parent, const key_base& k, const value_typ
   const bool leaned = v->is(node::in_scope);
   const bool strewn = v->is(node::strewn);
   free_node(v);
-  leaned ? release_leaning(*above, strewn) : drop(above);
+  if (!leaned) return drop(above);
+  if (strewn || !release_one_of_more(*above)) release_leaning(*above, strewn);
 }
 
 value_slot::~value_slot() {
