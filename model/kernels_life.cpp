@@ -228,6 +228,16 @@ void scope_moved() {
   check(ended == 1, "abandoned with the value");
 }
 
+// What has a hold gives it up while the last handle goes.
+void detached_goes() {
+  auto made = std::make_unique<cancelable>(with_cancel(background()));
+  made->cancel.release();
+  context detached = heed::without_cancel(made->ctx);
+  spawn([&] { detached = context(); });
+  spawn([&] { made.reset(); });
+  join();
+}
+
 // What leans, and its child, go while another leans on it: who has handles counts by one, who has none holds.
 void leaning_go(bool trivial) {
   auto scope = std::make_unique<cancelable>(with_cancel(background()));
@@ -403,6 +413,7 @@ std::vector<kernel> life_kernels() {
       {"life.value_moved", [] { value_moved(true); }},
       {"life.value_moved_on_background", [] { value_moved(false); }},
       {"life.scope_moved", scope_moved},
+      {"life.detached_goes", detached_goes},
       {"life.leaning_go", [] { leaning_go(false); }},
       {"life.trivial_leaning_go", [] { leaning_go(true); }},
       {"life.value_handles", value_handles_dropped},
