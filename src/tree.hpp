@@ -323,10 +323,10 @@ void release_only_handle(node& n) noexcept;
 // The last handle of a value that leans has gone: so goes its own on the parent, and so on up. May run
 // foreign code.
 void let_go(node& value) noexcept;
-// One handle less of one that leans on `n`, and so on up, where the following has said no or cannot be asked.
+// One handle less of one that leans on `n`, and so on up, where the following says no, or that one is strewn.
 void release_leaning(node& n, bool strewn) noexcept;
-// One handle less where there are more, all counted in `handles`, and nobody else counts just now; false: nothing
-// has changed.
+// One handle less where there are more, all counted in `handles`, and nobody else counts just now; false:
+// nothing has changed.
 inline bool release_one_of_more(node& n) noexcept {
   std::uint32_t now = n.handles.load(std::memory_order_relaxed);
   const std::uint32_t count = now & node::number;
