@@ -176,22 +176,12 @@ void scope_ends() {
   check(spare.err() == heed::errc::canceled, "canceled");
 }
 
-struct says_ended {
-  explicit says_ended(bool* e) : ended(e) {}
-  says_ended(says_ended&& other) noexcept : ended(std::exchange(other.ended, nullptr)) {}
-  ~says_ended() {
-    if (ended) *ended = true;
-  }
-  void operator()() const { fail("nobody canceled"); }
-  bool* ended;
-};
-
 // A scope in whose hand only values are: nothing is abandoned before the last of them goes.
 void in_hand_by_values(bool before) {
   auto scope = std::make_unique<cancelable>(with_cancel(background()));
   scope->cancel.release();
-  bool ended = false;
-  heed::after_func(scope->ctx, says_ended(&ended));
+  int ended = 0;
+  heed::after_func(scope->ctx, counted_end(&ended));
   std::vector<context> values;
   if (before) values.push_back(with_value(scope->ctx, number, 1));  // counted in one place
   {
@@ -203,21 +193,21 @@ void in_hand_by_values(bool before) {
   spawn([&] {
     const context more = with_value(values[1], number, 3);
     values[1] = context();
-    check(!ended, "a value is in hand");
+    check(ended == 0, "a value is in hand");
   });
   spawn([&] {
-    check(!ended, "a value is in hand");
+    check(ended == 0, "a value is in hand");
     values[0] = context();
   });
   join();
-  check(ended, "abandoned with the last value");
+  check(ended == 1, "abandoned with the last value");
 }
 
 // Nobody has met yet: two values of one scope go at once, and two more come.
 void values_meet() {
   auto scope = std::make_unique<cancelable>(with_cancel(background()));
-  bool ended = false;
-  heed::after_func(scope->ctx, says_ended(&ended));
+  int ended = 0;
+  heed::after_func(scope->ctx, counted_end(&ended));
   scope->cancel.release();
   context one = with_value(scope->ctx, number, 1);
   context two = with_value(scope->ctx, number, 2);
@@ -230,16 +220,16 @@ void values_meet() {
   join();
   scope.reset();
   one = context();
-  check(!ended, "a value is in hand");
+  check(ended == 0, "a value is in hand");
   two = context();
-  check(ended, "abandoned with the last value");
+  check(ended == 1, "abandoned with the last value");
 }
 
 // The same for what leans on a value, that has no other handle in the end: before it is spread or after.
 void values_meet_at_value(bool spread_between) {
   auto scope = std::make_unique<cancelable>(with_cancel(background()));
-  bool ended = false;
-  heed::after_func(scope->ctx, says_ended(&ended));
+  int ended = 0;
+  heed::after_func(scope->ctx, counted_end(&ended));
   context base = with_value(scope->ctx, number, 1);
   scope->cancel.release();
   scope.reset();
@@ -250,13 +240,13 @@ void values_meet_at_value(bool spread_between) {
   spawn([&] {
     base = context();
     one = context();
-    check(!ended, "a value is in hand");
+    check(ended == 0, "a value is in hand");
   });
   spawn([&] { two = context(); });
   join();
-  check(!ended, "a value is in hand");
+  check(ended == 0, "a value is in hand");
   three = context();
-  check(ended, "abandoned with the last value");
+  check(ended == 1, "abandoned with the last value");
 }
 
 // Three values go at once that lean on one, while the only row is another's: all is counted in one place.

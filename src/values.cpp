@@ -261,6 +261,10 @@ void count_here(node& above) noexcept {
     hold_here(above);
   }
 }
+bool is_met(const context& c) noexcept {
+  const node* const n = tree::of(c);
+  return n && is_met(*n);
+}
 // And anywhere.
 [[gnu::noinline, gnu::returns_nonnull]] value_node* counted(value_node* v) noexcept {
   node* const above = v->parent;
@@ -434,7 +438,9 @@ template <parent_is how>
 [[gnu::noinline]] static node_head* small_value_anyhow(const context& parent, const key_base& k,
                                                        const value_type& type, std::uint32_t bytes,
                                                        std::source_location where) {
-  if (node_head* const made = made_small<parent_is::crowded>(parent, k, type, bytes)) return made;
+  if (is_met(parent)) {
+    if (node_head* const made = made_small<parent_is::crowded>(parent, k, type, bytes)) return made;
+  }
   value_node* v = make_node_of(parent, k, type);
   std::memcpy(v->small, &bytes, sizeof bytes);
   counted(v);
@@ -488,7 +494,9 @@ template <parent_is how>
 [[gnu::noinline]] static node_head* value_anyhow(const context& parent, const key_base& k,
                                                  const value_type& type, const std::uint64_t* words,
                                                  std::source_location where) {
-  if (node_head* const made = made_of_words<parent_is::crowded>(parent, k, type, words)) return made;
+  if (is_met(parent)) {
+    if (node_head* const made = made_of_words<parent_is::crowded>(parent, k, type, words)) return made;
+  }
   value_node* v = make_node_of(parent, k, type);
   std::memcpy(v->storage(), words, type.size);
   counted(v);
