@@ -1,7 +1,8 @@
 """The rows that heed has set itself a mark for: how much cheaper than Go, how close to the floor.
 
-A floor is another row, measured in the same run, or a number: what a bare sketch of this design took on
-the kind of machine that the marks were set on (nanoseconds on a Zen 4 server core).
+A floor is another row, measured in the same run: a part (benchmarks/heed/floors.cpp), or the bare steps of the whole operation
+(sketches.cpp). Or a number: what a prototype took on the kind of machine that the marks were set on (nanoseconds on a
+Zen 4 server core).
 """
 import re
 from collections import namedtuple
@@ -36,23 +37,24 @@ def marks():
     ]
     yield "Making and ending", [
         mark("CommonParentCancel", go=1.95),
-        mark("CommonParentCancelBare/threads=2", go=40, floor=4.2),
+        mark("CommonParentCancelBare/threads=2", go=40, floor="Floor/CommonParentCancelBare/threads=2"),
         mark("RequestsOfOneServer/threads=1"),
         mark("RequestsOfOneServer/threads=2"),
-        mark("WithCancel/Root=Background", go=25, floor=4.3),
-        mark("WithCancel/Root=OpenCanceler", go=22, floor=8.4),
+        mark("WithCancel/Root=Background", go=25, floor="Floor/WithCancel/Root=Background"),
+        mark("WithCancel/Root=OpenCanceler", go=22, floor="Floor/WithCancel/Root=OpenCanceler"),
         *(
-            mark(f"CancelTree/depth={d}/Root={root}", go=go, floor=d * level)
-            for root, go, level in [("Background", 35, 7), ("OpenCanceler", 25, 14.5), ("ClosedCanceler", 25, 5.5)]
+            mark(f"CancelTree/depth={d}/Root={root}", go=go, floor=f"Floor/CancelTree/depth={d}/Root={root}")
+            for root, go in [("Background", 35), ("OpenCanceler", 25), ("ClosedCanceler", 25)]
             for d in [1, 10, 100, 1000]
         ),
-        mark("FanOut/children=1000", go=20, floor=3.1),
-        mark("FanOut/children=100000", go=50, floor=3.1),
-        mark("FanOut/children=1000000", go=55, floor=3.1),
+        *(
+            mark(f"FanOut/children={n}", go=go, floor=f"Floor/FanOut/children={n}")
+            for n, go in [(1000, 20), (100000, 50), (1000000, 55)]
+        ),
         mark("FanOutShuffled/children=1000000", go=22, floor=9),
     ]
     yield "Deadlines", [
-        *(mark(f"WithTimeout/concurrency={n}", go=go, floor=91) for n, go in [(40, 25), (4000, 25), (400000, 35)]),
+        *(mark(f"WithTimeout/concurrency={n}", go=go, floor="Floor/WithTimeout") for n, go in [(40, 25), (4000, 25), (400000, 35)]),
         *(
             mark(f"Lateness/waiting={n}", unit, go=go, floor="Floor/FutexSleep")
             for n, go in [(1, 3), (1000, 20)]
@@ -60,9 +62,10 @@ def marks():
         ),
     ]
     yield "Values", [
-        *(mark(f"WithValueChain/length={n}", go=12, floor=4.5 * n) for n in [1, 10, 100]),
+        *(mark(f"WithValueChain/length={n}", go=12, floor=f"Floor/WithValueChain/length={n}") for n in [1, 10, 100]),
         *(
-            mark(f"WithValueChainMoved/length={n}", floor=4.5 * n, go_row=f"WithValueChain/length={n}")
+            mark(f"WithValueChainMoved/length={n}", floor=f"Floor/WithValueChainMoved/length={n}",
+                 go_row=f"WithValueChain/length={n}")
             for n in [1, 10, 100]
         ),
         *(mark(f"ValueMiss/depth={d}", go=go, floor=0.5) for d, go in [(10, 40), (50, 50), (100, 30)]),
@@ -71,8 +74,8 @@ def marks():
         *(mark(f"DeepValueNewGoRoutine/depth={d}", floor="Floor/FutexRoundTrip") for d in [10, 20, 30, 50, 100]),
     ]
     yield "Being told", [
-        mark("AfterFunc/threads=1", go=33, floor=6.3),
-        mark("AfterFunc/threads=2", go=45, floor=3.2),
+        mark("AfterFunc/threads=1", go=33, floor="Floor/AfterFunc/threads=1"),
+        mark("AfterFunc/threads=2", go=45, floor="Floor/AfterFunc/threads=2"),
         mark("CancelCallback/threads=1", go_row="AfterFunc/threads=1"),
         mark("CancelCallback/threads=2", go_row="AfterFunc/threads=2"),
         mark("WakeUp/waiters=1", go=1, floor="Floor/FutexRoundTrip", go_row="WakeUpThread/waiters=1"),

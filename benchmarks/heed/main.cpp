@@ -8,6 +8,7 @@ int main(int argc, char** argv) {
     bench::suite s(argc, argv);
     memory(s);
     floors(s);
+    sketches(s);
     reads(s);
     tree(s);
     values(s);

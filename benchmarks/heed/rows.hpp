@@ -4,6 +4,7 @@
 #include "../harness.hpp"
 
 void floors(bench::suite& s);     // what the hardware and the kernel ask for the parts
+void sketches(bench::suite& s);   // and for whole operations
 void memory(bench::suite& s);     // bytes per context; first, before there is a thread
 void reads(bench::suite& s);      // err(), done()
 void tree(bench::suite& s);       // making and ending contexts
