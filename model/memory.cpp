@@ -53,7 +53,8 @@ struct location {
   std::uint16_t number;
   std::uint16_t count;  // values so far
   std::uint8_t size;
-  unsigned char touched_by;  // a bit for each thread, while several run
+  std::uint16_t seen_in_order;  // the newest that a seq_cst operation has read or written
+  unsigned char touched_by;     // a bit for each thread, while several run
   bool freed;
   std::array<message, kept> last;
   message& value(std::uint16_t n) { return last[n % kept]; }
@@ -77,7 +78,7 @@ std::array<std::size_t, threads> used;
 std::size_t live = 0;
 
 std::array<view, threads> views;
-view strongest;  // what all seq_cst operations have seen
+view calls;  // what all system calls have seen
 std::vector<location> locations(most_atomics);
 
 // What is known of an address: which location it is in this execution, and whether threads share it. A table
@@ -164,13 +165,14 @@ location& find(const void* at, std::size_t size) {
   l.number = atomics;
   l.count = 1;
   l.size = static_cast<std::uint8_t>(size);
+  l.seen_in_order = 0;
   l.touched_by = 0;
   message& first = l.value(0);
   first.value = 0;
   std::memcpy(&first.value, at, size);
   first.released = false;
   for (view& v : views) v.seen[atomics] = 0;
-  strongest.seen[atomics] = 0;
+  calls.seen[atomics] = 0;
   e.execution = execution;
   e.number = atomics++;
   return l;
@@ -244,14 +246,20 @@ void write(location& l, std::uint64_t value, std::memory_order o, bool modifies)
   std::memcpy(const_cast<void*>(l.at), &value, l.size);
 }
 
-// A seq_cst operation sees what all such before it saw, and shows what it has seen to all after it.
-struct strongly {
-  explicit strongly(std::memory_order o) : is(o == std::memory_order_seq_cst) {
-    if (is) join_into(views[current], strongest);
+// The one order of all seq_cst operations is that in which they run here: none reads what is older than what
+// such a one before it has read or written at the same place. That is all; they are no fences.
+void raise(const location& l) {
+  std::uint16_t& mine = views[current].seen[l.number];
+  mine = std::max(mine, l.seen_in_order);
+}
+struct in_order {
+  in_order(location& l, std::memory_order o) : place(l), is(o == std::memory_order_seq_cst) {
+    if (is) raise(l);
   }
-  ~strongly() {
-    if (is) join_into(strongest, views[current]);
+  ~in_order() {
+    if (is) place.seen_in_order = std::max(place.seen_in_order, views[current].seen[place.number]);
   }
+  location& place;
   bool is;
 };
 
@@ -282,7 +290,7 @@ std::uint64_t load(const void* at, std::size_t size, std::memory_order o) noexce
   if (!running) return direct(at, size);
   location& l = step(at, size);
   atomically(at, size);
-  const strongly s(o);
+  const in_order s(l, o);
   return read(l, pick(l), o);
 }
 
@@ -293,7 +301,7 @@ void store(void* at, std::size_t size, std::uint64_t value, std::memory_order o)
   }
   location& l = step(at, size);
   atomically(at, size);
-  const strongly s(o);
+  const in_order s(l, o);
   write(l, value, o, false);
 }
 
@@ -306,7 +314,7 @@ std::uint64_t modify(void* at, std::size_t size, change c, std::uint64_t operand
   }
   location& l = step(at, size);
   atomically(at, size);
-  const strongly s(o);
+  const in_order s(l, o);
   const std::uint64_t old = read(l, l.count - 1, o);
   write(l, changed(c, old, operand, size), o, true);
   return old;
@@ -326,22 +334,23 @@ bool compare_exchange(void* at, std::size_t size, std::uint64_t& expected, std::
   location& l = step(at, size);
   atomically(at, size);
   // Where it fails, it is a load, which may give an older value, too.
+  if (failure == std::memory_order_seq_cst) raise(l);
   const std::uint16_t which = pick(l);
   const bool is_newest = which == l.count - 1;
   if (l.value(which).value != expected || !is_newest) {
     if (l.value(which).value != expected) {
-      const strongly s(failure);
+      const in_order s(l, failure);
       expected = read(l, which, failure);
       return false;
     }
     // An old value that is what was expected: a read-modify-write reads the newest.
     if (l.value(l.count - 1).value != expected) {
-      const strongly s(failure);
+      const in_order s(l, failure);
       expected = read(l, l.count - 1, failure);
       return false;
     }
   }
-  const strongly s(success);
+  const in_order s(l, success);
   read(l, l.count - 1, success);
   write(l, desired, success, true);
   return true;
@@ -350,8 +359,9 @@ bool compare_exchange(void* at, std::size_t size, std::uint64_t& expected, std::
 void system_call(const void* on) {
   if (!running) return;
   step(on, 0);
-  // Its address may be all that is left of it: not looked at.
-  const strongly s(std::memory_order_seq_cst);
+  // Its address may be all that is left of it: not looked at. The kernel's own locks, as one.
+  join_into(views[current], calls);
+  join_into(calls, views[current]);
 }
 
 // Of the writes alone: for plain memory it orders nothing.
@@ -386,7 +396,7 @@ void start_memory() {
     views[t].clock.fill(0);
     views[t].clock[t] = 1;
   }
-  strongest.clock.fill(0);
+  calls.clock.fill(0);
   atomics = 0;
   ++execution;
   live = 0;
