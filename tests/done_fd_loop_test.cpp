@@ -40,7 +40,10 @@ class epoll_set {
       n = ::epoll_wait(fd_, got.data(), static_cast<int>(got.size()), timeout);
     } while (n < 0 && errno == EINTR);
     std::vector<std::uint64_t> names;
-    for (int i = 0; i < n; ++i) names.push_back(got.at(static_cast<std::size_t>(i)).data.u64);
+    for (int i = 0; i < n; ++i) {
+      const std::uint64_t name = got.at(static_cast<std::size_t>(i)).data.u64;  // no reference: it is packed
+      names.push_back(name);
+    }
     std::sort(names.begin(), names.end());
     return names;
   }
