@@ -1,4 +1,4 @@
-// For kernels about who lives how long: a value that says when it goes, and threads that meet at a count.
+// For kernels about who lives how long: a value that says when it goes, and threads that meet.
 #pragma once
 
 #include "../src/hanging.hpp"
@@ -34,6 +34,14 @@ inline void meet_at_holds(const heed::context& c) {
   heed::node& n = *heed::tree::of(c);
   heed::hold_here(n);
   check(heed::crowd::drop_unless_last(n), "not the last");
+}
+
+// As lock_for_new() does for a thread that has found the lock held. Something has been hung there before
+// (H4).
+inline void meet(const heed::context& ctx) {
+  { const auto first = heed::with_cancel(ctx); }
+  unsigned number = 0;
+  heed::lock_contended(*heed::node_of(heed::tree::scope_of(ctx)), number).lock.unlock();
 }
 
 }  // namespace model

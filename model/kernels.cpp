@@ -7,7 +7,7 @@ std::vector<kernel> kernels() {
   for (const auto& part :
        {cancel_kernels(), life_kernels(), callback_kernels(), time_kernels(), wait_kernels(), merge_kernels(),
         shard_kernels(), see_kernels(), thread_kernels(), task_kernels(), walk_kernels(), loop_kernels(),
-        hooked_kernels(), chain_kernels(), crowd_kernels()})
+        hooked_kernels(), chain_kernels(), crowd_kernels(), late_kernels()})
     all.insert(all.end(), part.begin(), part.end());
   return all;
 }

@@ -25,6 +25,7 @@ std::vector<kernel> loop_kernels();      // kernels_loop.cpp
 std::vector<kernel> hooked_kernels();    // kernels_hooked.cpp
 std::vector<kernel> chain_kernels();     // kernels_chain.cpp
 std::vector<kernel> crowd_kernels();     // kernels_crowd.cpp
+std::vector<kernel> late_kernels();      // kernels_late.cpp
 std::vector<kernel> broken_kernels();    // broken.cpp: not among those above
 
 }  // namespace model

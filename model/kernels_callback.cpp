@@ -196,10 +196,14 @@ void abandoned_far_below() {
   }
 }
 
+context below(const context& parent, bool by_value) {
+  return by_value ? heed::with_value(parent, in_front, 0) : parent;
+}
+
 // The last handle of a context goes on the thread that has just hung a function on it, while its parent is
 // abandoned: who of the two abandons it has to find that function. By way of the context itself, or of a
-// value in front of it.
-void abandoned_while_hung(bool by_value) {
+// value in front of it. And right below the parent, so that it finds out by itself (L9), or below a value.
+void abandoned_while_hung(bool by_value, bool below_value = false) {
   heed::manual_scheduler time;
   bool ended = false;
   {
@@ -207,7 +211,7 @@ void abandoned_while_hung(bool by_value) {
     parent->cancel.release();
     context mine;
     {
-      auto child = with_cancel(parent->ctx);
+      auto child = with_cancel(below(parent->ctx, below_value));
       child.cancel.release();
       mine = by_value ? heed::with_value(child.ctx, in_front, 1) : child.ctx;
     }
@@ -229,10 +233,13 @@ void abandoned_while_hung_directly() {
 void abandoned_while_hung_by_value() {
   abandoned_while_hung(true);
 }
+void abandoned_while_hung_below_value() {
+  abandoned_while_hung(false, true);
+}
 
 // One of two children is given up while its parent is abandoned: its link is what says where it hangs, and
 // afterwards belongs to who abandons it.
-void abandoned_in_a_chunk(bool by_value) {
+void abandoned_in_a_chunk(bool by_value, bool below_value = false) {
   heed::manual_scheduler time;
   {
     auto parent = std::make_unique<cancelable>(with_cancel(background(time)));
@@ -240,7 +247,7 @@ void abandoned_in_a_chunk(bool by_value) {
     context mine;
     const auto other = std::make_unique<cancelable>(with_cancel(parent->ctx));
     {
-      auto child = with_cancel(parent->ctx);
+      auto child = with_cancel(below(parent->ctx, below_value));
       child.cancel.release();
       heed::after_func(child.ctx, [] { check(false, "nobody has ended it"); });
       mine = by_value ? heed::with_value(child.ctx, in_front, 1) : child.ctx;
@@ -256,6 +263,9 @@ void abandoned_in_a_chunk_directly() {
 }
 void abandoned_in_a_chunk_by_value() {
   abandoned_in_a_chunk(true);
+}
+void abandoned_in_a_chunk_below_value() {
+  abandoned_in_a_chunk(false, true);
 }
 
 void function_below_abandoned() {
@@ -295,8 +305,10 @@ std::vector<kernel> callback_kernels() {
       {"function.abandoned_far_below", abandoned_far_below},
       {"function.hung_abandoned", abandoned_while_hung_directly},
       {"function.hung_abandoned_by_value", abandoned_while_hung_by_value},
+      {"function.hung_abandoned_below_value", abandoned_while_hung_below_value},
       {"function.chunk_abandoned", abandoned_in_a_chunk_directly},
       {"function.chunk_abandoned_by_value", abandoned_in_a_chunk_by_value},
+      {"function.chunk_abandoned_below_value", abandoned_in_a_chunk_below_value},
       {"function.below_abandoned", function_below_abandoned},
   };
 }

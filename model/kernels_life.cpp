@@ -100,10 +100,12 @@ void chain_abandoned() {
 }
 
 // L5: the child's last handle goes while its parent, that nobody can end any more, lets go of it.
+template <bool is_merge>
 void child_abandoned() {
   auto parent = std::make_unique<cancelable>(with_cancel(background()));
   parent->cancel.release();
-  auto child = std::make_unique<cancelable>(with_cancel(parent->ctx));
+  auto child = std::make_unique<cancelable>(is_merge ? heed::merge(parent->ctx, background())
+                                                     : with_cancel(parent->ctx));
   child->cancel.release();
   spawn([&] { parent.reset(); });
   spawn([&] { child.reset(); });
@@ -403,7 +405,8 @@ std::vector<kernel> life_kernels() {
       {"life.two_children_and_parent", two_children_and_parent},
       {"life.parent_left_to_its_child", parent_left_to_its_child},
       {"life.chain_abandoned", chain_abandoned},
-      {"life.child_abandoned", child_abandoned},
+      {"life.child_abandoned", child_abandoned<false>},
+      {"life.merge_abandoned", child_abandoned<true>},
       {"life.child_made_while_parent_goes", child_made_while_parent_goes},
       {"life.sibling_dropped_while_turned", sibling_dropped_while_turned},
       {"life.dropped_while_turned", dropped_while_turned},

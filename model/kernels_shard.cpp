@@ -1,5 +1,6 @@
 // Contexts that are split into shards (H1, H2), and what hangs on them. Two threads have to meet for that,
 // which takes a preemption or two; some of these call the core's own function for those who have met.
+#include "counted.hpp"
 #include "engine.hpp"
 #include "kernels.hpp"
 
@@ -19,14 +20,6 @@ using heed::cancelable;
 using heed::context;
 using heed::with_cancel;
 using callback = heed::cancel_callback<std::function<void()>>;
-
-// As lock_for_new() does for a thread that has found the lock held. Something has been hung there before
-// (H4).
-void meet(const context& ctx) {
-  { const auto first = with_cancel(ctx); }
-  unsigned number = 0;
-  heed::lock_contended(*heed::node_of(heed::tree::scope_of(ctx)), number).lock.unlock();
-}
 
 void two_split() {
   auto [ctx, cancel] = with_cancel(background());

@@ -11,11 +11,15 @@ void abandon(cancel_node& n) noexcept {
   // be canceled meanwhile: that would need one of the handles that are gone.
   cancel_node* first = &n;
   cancel_node* last = &n;
-  n.next = nullptr;  // nothing can end it, so it hangs nowhere
+  if (is_told_late(n)) leave(n, fate::stays);  // its parent may not have come to take it off
+  n.next = nullptr;                            // nothing can end it, so it hangs nowhere
   for (cancel_node* at = first; at;) {
     callback_base* functions = nullptr;
     chunk* emptied = nullptr;
     const bool hooks = (at->word.load(std::memory_order_acquire) & word::hooks) != 0;
+    if (hooks && shard_count(*at) > 1) {
+      const locked own(at->own.lock);  // L9: the locks of its table are others
+    }
     for (unsigned number = 0; hooks && number < shard_count(*at); ++number) {
       shard& s = lock_shard(*at, number);
       const locked guard(s.lock, locked::already);
@@ -24,6 +28,7 @@ void abandon(cancel_node& n) noexcept {
         taken_off(*at, s, *entry);
         const bool tied = entry->what == kind::tether;
         cancel_node& c = tied ? static_cast<tether*>(entry)->of : *entry;
+        if (is_told_late(*entry) && will_find_out(*entry)) continue;  // L9
         const std::uint32_t ours = tied ? node::second_up : node::up;
         // acq_rel, as in release_handle(): whoever takes the last of it away goes on.
         const bool unreachable = c.handles.fetch_and(~ours, std::memory_order_acq_rel) == ours;

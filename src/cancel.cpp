@@ -193,7 +193,7 @@ outcome cancel_hooked(cancel_node& n, errc verdict, std::uint64_t from,
     if (c->word.compare_exchange_strong(
             nothing, static_cast<std::uint64_t>(verdict) | word::inherited | word::pointing(&n),
             std::memory_order_release, std::memory_order_relaxed)) {
-      s.children.store({}, std::memory_order_relaxed);
+      s.children.store({}, std::memory_order_release);  // for is_off_list()
       c = nullptr;
       // release: as in settle().
       sleepers = (n.word.fetch_or(word::settled, std::memory_order_release) & word::waiters) != 0;

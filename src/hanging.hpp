@@ -23,6 +23,26 @@ void link(cancel_node& n);
 inline bool rides(const cancel_node& child) noexcept {
   return child.parent && child.parent->what >= kind::cancel;
 }
+// Whether it is to find out by itself that its parent was abandoned (L9).
+inline bool is_told_late(const cancel_node& child) noexcept {
+  return child.what == kind::cancel && child.parent && child.parent->what == kind::cancel;
+}
+// Whether somebody has it in hand, and so will find out. The parent's last handle has gone, and its own lock
+// was taken since.
+inline bool will_find_out(const cancel_node& child) noexcept {
+  child.own.lock.look();
+  return (child.handles.load(std::memory_order_relaxed) & node::number) != 0;  // relaxed: after look()
+}
+// Whether it was, and nobody has taken `up` away: the child is live when this is called, and its last handle
+// goes. Where it has gone already, the child's own lock was taken since.
+inline bool is_left_alone(const cancel_node& child) noexcept {
+  const auto& above = static_cast<const cancel_node&>(*child.parent);
+  above.own.lock.look();
+  // In this order. One that has ended is not abandoned: its walk may be under way. acquire: who has ended it
+  // did so with a handle, or its last one went when that had been seen.
+  return above.handles.load(std::memory_order_acquire) == 0 &&
+         (above.word.load(std::memory_order_relaxed) & word::verdict) == 0;
+}
 // Something was taken off `s`, whose lock is held. True: it was the last, and so has the hold that all had
 // (L1).
 inline bool was_last_of_orphan(shard& s) noexcept HEED_REQUIRES(s.lock) {
@@ -163,22 +183,22 @@ inline bool put(shard& s, unsigned number, cancel_node& c, chunk*& spare) noexce
 }
 // The same where it hangs in no chunk.
 inline void take_single_out(shard& s, cancel_node& c) noexcept HEED_REQUIRES(s.lock) {
-  c.hung.store(0, std::memory_order_relaxed);  // H1: its number
-  s.children.store({}, std::memory_order_relaxed);
+  c.hung.store(0, std::memory_order_relaxed);       // H1: its number
+  s.children.store({}, std::memory_order_release);  // is_off_list() looks without the lock
 }
 inline chunk* take_out(shard& s, cancel_node& c) noexcept {
   c.hung.store(number_of(c), std::memory_order_relaxed);
   const children_of_shard now = s.children.load(std::memory_order_relaxed);
   chunk* newest = now.chunks();
   if (!newest) {
-    s.children.store({}, std::memory_order_relaxed);
+    s.children.store({}, std::memory_order_release);  // as above
     return nullptr;
   }
   cancel_node* last = newest->at[--newest->count];
   *c.slot = last;
   last->slot = c.slot;
   if (newest->count > 0) return nullptr;
-  s.children.store(children_of_shard::of_chunks(newest->older), std::memory_order_relaxed);
+  s.children.store(children_of_shard::of_chunks(newest->older), std::memory_order_release);  // as above
   return newest;
 }
 

@@ -143,19 +143,20 @@ inline bool take_up_away(cancel_node& c) noexcept {
   if (!s.lock.try_lock()) [[unlikely]]
     return after_last_handle_anyhow(n, 1);
   cancel_node* c = nullptr;
-  if (!holds_one_child(s, c) || !c || s.orphan || c->parent != &n || !take_up_away(*c)) [[unlikely]]
+  if (!holds_one_child(s, c) || !c || s.orphan || c->parent != &n ||
+      !(is_told_late(*c) ? will_find_out(*c) : take_up_away(*c))) [[unlikely]]
     return unlocked_and_released(n, 1);
   take_single_out(s, *c);
   if (s.lock.unlock_only()) [[unlikely]]
     s.lock.wake();
 }
-// Something can: what hangs there gets that hold (L6).
-[[gnu::always_inline]] inline void orphan_single(cancel_node& n,
-                                                 std::uint32_t before) noexcept HEED_UNCHECKED {
+// Something can: what hangs there gets that hold (L6). `late`: it is_told_late().
+[[gnu::always_inline]] inline void orphan_single(cancel_node& n, std::uint32_t before,
+                                                 bool late) noexcept HEED_UNCHECKED {
   shard& s = n.own;
   if (!s.lock.try_lock()) [[unlikely]]
     return after_last_handle_anyhow(n, before);
-  if (!is_shard_of(s, n) || s.orphan || s.empty()) [[unlikely]]
+  if (!is_shard_of(s, n) || s.orphan || s.empty() || (late && is_left_alone(n))) [[unlikely]]
     return unlocked_and_released(n, before);
   s.orphan = true;
   if (s.lock.unlock_only()) [[unlikely]]
@@ -164,13 +165,19 @@ inline bool take_up_away(cancel_node& c) noexcept {
 
 // It is live, something was ever hung on it, and `before` is what there is in `handles`, with the last one.
 [[gnu::noinline]] void release_hooked(cancel_node& n, std::uint32_t before) noexcept {
-  if (before == 1) {
+  const bool late = before == (node::up | 1) && is_told_late(n);
+  if (before == 1 || (late && is_left_alone(n))) {
     n.handles.store(0, std::memory_order_relaxed);  // nobody else has it in hand, nor a way to end it
     return abandon_single(n);
   }
+  if (late) {
+    // While it is in hand nobody takes `up` away (L9). release: who does now has to find what was hung there.
+    n.handles.store(node::up, std::memory_order_release);
+    return orphan_single(n, before, true);
+  }
   // release/acquire: as in release_handle().
   before = n.handles.fetch_sub(1, std::memory_order_acq_rel);
-  before == 1 ? abandon_single(n) : orphan_single(n, before);
+  before == 1 ? abandon_single(n) : orphan_single(n, before, is_told_late(n));
 }
 
 [[gnu::noinline]] void free_slowly_and_drop(node& n, node* above) noexcept {
@@ -304,7 +311,7 @@ void after_last_handle(node& n, std::uint32_t before) noexcept {
     // acquire: as in after_last_handle_anyhow().
     const std::uint64_t w = c.word.load(std::memory_order_acquire);
     if ((w & word::hooks) && (w & word::verdict) == 0)
-      return before == 1 ? abandon_single(c) : orphan_single(c, before);
+      return before == 1 ? abandon_single(c) : orphan_single(c, before, is_told_late(c));
   }
   after_last_handle_anyhow(n, before);
 }

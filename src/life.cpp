@@ -120,6 +120,18 @@ void free_merge(merge_node* m) noexcept {
   free_node(m, sizeof(merge_node), m->asked_count * sizeof(node*));
 }
 
+// L9: its last handle has gone; true: so has its parent's, and it is for the caller to abandon it.
+bool takes_up_away(cancel_node& n) noexcept {
+  if (!is_told_late(n)) return false;
+  if (shard_count(n) > 1) {
+    const locked own(n.own.lock);  // L9: orphan() has taken those of its table
+  }
+  std::uint32_t up = node::up;
+  // acq_rel: as in abandon(), who may do the same now.
+  return is_left_alone(n) &&
+         n.handles.compare_exchange_strong(up, 0, std::memory_order_acq_rel, std::memory_order_relaxed);
+}
+
 // L1: the last handle has gone.
 void orphan(cancel_node& n) noexcept {
   for (unsigned i = 0; i < shard_count(n); ++i) {
@@ -142,12 +154,13 @@ void orphan(cancel_node& n) noexcept {
   }
 }
 
-// Whether abandon() has taken a child that rides off its parent's list, and is through with it: the lock
-// under which it took `up` away is free again. False also where that is not certain.
-[[gnu::always_inline]] static inline bool is_abandoned(const cancel_node& c) noexcept {
-  // acquire: abandon() took it away with the lock held, so what is loaded next is not older than that.
-  if (!rides(c) || (c.handles.load(std::memory_order_acquire) & node::up)) return false;
+// Whether a child that rides is off its parent's list, and whoever took it off is through with it. False also
+// where that is not certain.
+[[gnu::always_inline]] static inline bool is_off_list(const cancel_node& c) noexcept {
+  if (!rides(c)) return false;
   const auto& above = static_cast<const cancel_node&>(*c.parent);
+  // acquire: it was taken off, or another one after it, with the lock held, so what is loaded next is not
+  // older than that.
   return above.own.children.load(std::memory_order_acquire).nothing() && above.own.lock.is_free();
 }
 
@@ -187,10 +200,10 @@ static inline node* free_trivial(node& n) noexcept {
   // acquire: L4, L7.
   const std::uint64_t w = c.word.load(std::memory_order_acquire);
   if (w & (word::claimed | word::closing | word::has_fd)) return false;
-  if (c.parent && (w & word::inherited) == 0 && !is_abandoned(c)) return false;
+  if (c.parent && (w & word::inherited) == 0 && !is_off_list(c)) return false;
   if (is_walked(c, w)) return false;
-  // acquire: L3. After those three: who writes `inherited`, or takes `up` away, has pinned before what it
-  // goes on with.
+  // acquire: L3. After those three: who writes `inherited`, or takes it off the list, has pinned before what
+  // it goes on with.
   if (n.holds.load(std::memory_order_acquire) != 1) return false;
   if (c.own.children.load(std::memory_order_relaxed).has_table()) return false;
   next = c.parent;
@@ -321,6 +334,7 @@ void after_last_handle_anyhow(node& n, std::uint32_t before) noexcept {
         abandon(c);
       } else {
         orphan(c);
+        if (live && takes_up_away(c)) abandon(c);
       }
     }
     if ((w & word::settled) || (c.what == kind::merge && (w & word::inherited))) {

@@ -81,8 +81,9 @@ void keep_found(cancel_node& n, cancel_node* first) noexcept {
   if (shard_table* t = table_of(n)) {
     t->found = first;
   } else {
-    n.own.children.store(children_of_shard::of_found(first),
-                         std::memory_order_relaxed);  // for this walk only
+    // For this walk only; but where there is nothing, that is what is_off_list() looks for. release: it looks
+    // without the lock.
+    n.own.children.store(children_of_shard::of_found(first), std::memory_order_release);
   }
 }
 

@@ -79,7 +79,7 @@ struct shard {
   std::uint8_t gap = 0;                       // so that one store writes all eight bytes of a new one
   // Of the node's own only, and no part of this: the fork generation that made its fd. There is room here.
   sync::atomic<std::uint16_t> fd_made_in{0};
-  // relaxed, but for finding the table (acquire): the lock orders the rest.
+  // relaxed, but for finding the table, and that nothing hangs there (acquire): the lock orders the rest.
   sync::atomic<children_of_shard> children{};
 
   bool empty() const noexcept HEED_REQUIRES(lock) {

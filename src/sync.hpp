@@ -38,8 +38,8 @@ inline sync::atomic<std::uint32_t>& waiting_for(const sync::atomic<std::uint32_t
 
 inline bool try_lock(sync::atomic<std::uint32_t>& word) noexcept {
   std::uint32_t free = 0;
-  // acquire: sees what the last holder wrote.
-  return word.compare_exchange_strong(free, held, std::memory_order_acquire, std::memory_order_relaxed);
+  // acquire: sees what the last holder wrote. seq_cst: for who looks whether it was taken (tree.hpp, L9).
+  return word.compare_exchange_strong(free, held, std::memory_order_seq_cst, std::memory_order_relaxed);
 }
 // The rest of lock(), where it is not free.
 void lock_held(sync::atomic<std::uint32_t>& word) noexcept;
@@ -76,6 +76,9 @@ class HEED_LOCK futex_lock {
   bool try_lock() noexcept HEED_TRIES() HEED_UNCHECKED { return futex::try_lock(state_); }
   // acquire: what all holders did so far.
   bool is_free() const noexcept { return state_.load(std::memory_order_acquire) == 0; }
+  // Either sees what was done before it was last locked, or comes before that in the one order of all such
+  // looks and lockings: of two threads that each lock one, and then look at the other's, one sees the other.
+  void look() const noexcept { static_cast<void>(state_.load(std::memory_order_seq_cst)); }
   void unlock() noexcept HEED_RELEASES() HEED_UNCHECKED { futex::unlock(state_); }
   // In two halves: true, and wake() is to be called, which uses the address only.
   [[nodiscard]] bool unlock_only() noexcept HEED_RELEASES() HEED_UNCHECKED {

@@ -29,7 +29,7 @@
 //            armed deadline or a custom source can. A merge has second_up besides, for the ancestors of its
 //            second parent. The number is 0: nobody has it in hand any more. All of it is 0: nothing can end
 //            it any more, so it is abandoned: its after_funcs are destroyed unrun, its children lose their
-//            `up`.
+//            `up`, now or later (L9).
 //   holds:   what keeps the memory: one for all handles together, one for each child that is made with it in
 //            hand and does not lean, and short pins. At 0 the node is destroyed and its hold on the parent
 //            dropped.
@@ -53,13 +53,14 @@
 //       knows that it is off the list, and needs no lock; and who holds the lock looks there, too, and not at
 //       `hung` alone.
 //   L5  The quick ways out (context::release, dropped_quickly) look at the last handle, then at how it has
-//       left its parent, then at the holds. How it has left: `inherited` (L4); or `up` is gone and the
-//       parent's lock free after that, which is abandon(); or it is taken out under the lock, as in L3. Who
-//       takes it off in one of these ways pins it before, if it goes on with it; so one hold seen afterwards
-//       is the last, and nobody finds it any more.
+//       left its parent, then at the holds. How it has left: `inherited` (L4); or nothing hangs in the
+//       parent's own shard any more, and its lock is free after that (is_off_list); or it is taken out under
+//       the lock, as in L3. Who takes it off in one of these ways pins it before, if it goes on with it; so
+//       one hold seen afterwards is the last, and nobody finds it any more.
 //   L6  A hold changes hands, and is not counted, where all is seen under one lock: abandon_single() gives
-//       the handles' hold to the one child that rides, orphan_single() to the one shard. The child's handle
-//       count cannot go to 0 meanwhile, or it would have to be abandoned in its turn.
+//       the handles' hold to the one child that rides, orphan_single() to the one shard. The child is in hand
+//       then, or it would have to be abandoned in its turn; and who destroys it takes that lock, or sees it
+//       free.
 //   L7  Who ends a node under its own lock has no pin: not the one that has a child at most (cancel_hooked),
 //       nor what lies on a walk's way and has one (turn_chain). So whoever gives up the last handle or hold
 //       of one that has `hooks` and a verdict takes that lock, or sees it free, after the verdict and before
@@ -67,6 +68,14 @@
 //   L8  What has `inherited` and loses its last handle makes no orphans: who ended it has a pin, or its lock,
 //       until all is off that hung there, and nothing new comes. Nor is there a list to leave (L4). So the
 //       handle is a hold less, no more.
+//   L9  A with_cancel() right below another one keeps its `up`, also when that one is abandoned, while
+//       somebody has it in hand: whoever gives up its last handle looks whether the parent's `handles` are 0
+//       and it has not ended.
+//       So nobody else writes the `handles` of one that has a single handle, and that one goes by a store. Of
+//       the two threads, one sees the other: each writes its node's `handles`, then locks that node's own
+//       shard, then looks at the other's lock (futex_lock::look), and at last at the other's `handles`. Of
+//       the two looks, one comes after the other's locking in the one order of those four (seq_cst), and so
+//       sees what was written before that. Where both do, `up` is for who takes it away.
 //
 // Locks. A shard's lock guards its lists, and the links and shard numbers of what hangs there. While one is
 // held, nothing is waited for: at most a child's is tried. Held before one may be the merges' (merge.cpp) or

@@ -192,12 +192,13 @@ class walk {
         fetch(soon->older);
       }
       taken = {newest->at, newest->count};
-      s.children.store(children_of_shard::of_chunks(newest->older), std::memory_order_relaxed);
+      // release: for is_off_list().
+      s.children.store(children_of_shard::of_chunks(newest->older), std::memory_order_release);
       newest->older = std::exchange(emptied_, newest);
     } else if (cancel_node* const c = now.single()) {
       only = c;
       taken = {&only, 1};
-      s.children.store({}, std::memory_order_relaxed);
+      s.children.store({}, std::memory_order_release);  // as above
     } else {
       return taken;
     }
