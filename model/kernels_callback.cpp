@@ -177,13 +177,16 @@ void abandoned_while_stopped() {
   }
 }
 
-// As above, two levels further down: what is between has no handles any more.
+// As above, two levels further down: what is between has no handles any more. A merge does not find out by
+// itself (L9).
+template <bool is_merge>
 void abandoned_far_below() {
   heed::manual_scheduler time;
   {
     auto parent = std::make_unique<cancelable>(with_cancel(background(time)));
     parent->cancel.release();
-    auto child = std::make_unique<cancelable>(with_cancel(parent->ctx));
+    auto child = std::make_unique<cancelable>(is_merge ? heed::merge(parent->ctx, background())
+                                                       : with_cancel(parent->ctx));
     child->cancel.release();
     auto below = std::make_unique<cancelable>(with_cancel(child->ctx));
     below->cancel.release();
@@ -302,7 +305,8 @@ std::vector<kernel> callback_kernels() {
       {"function.stopped", stopped_while_cancel},
       {"function.stopped_twice", stopped_twice},
       {"function.abandoned", abandoned_while_stopped},
-      {"function.abandoned_far_below", abandoned_far_below},
+      {"function.abandoned_far_below", abandoned_far_below<false>},
+      {"function.abandoned_far_below_merge", abandoned_far_below<true>},
       {"function.hung_abandoned", abandoned_while_hung_directly},
       {"function.hung_abandoned_by_value", abandoned_while_hung_by_value},
       {"function.hung_abandoned_below_value", abandoned_while_hung_below_value},

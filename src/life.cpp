@@ -127,9 +127,8 @@ bool takes_up_away(cancel_node& n) noexcept {
     const locked own(n.own.lock);  // L9: orphan() has taken those of its table
   }
   std::uint32_t up = node::up;
-  // acq_rel: as in abandon(), who may do the same now.
-  return is_left_alone(n) &&
-         n.handles.compare_exchange_strong(up, 0, std::memory_order_acq_rel, std::memory_order_relaxed);
+  // relaxed: only decides which of the two goes on, this thread or abandon().
+  return is_left_alone(n) && n.handles.compare_exchange_strong(up, 0, std::memory_order_relaxed);
 }
 
 // L1: the last handle has gone.
