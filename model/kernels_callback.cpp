@@ -206,7 +206,8 @@ context below(const context& parent, bool by_value) {
 // The last handle of a context goes on the thread that has just hung a function on it, while its parent is
 // abandoned: who of the two abandons it has to find that function. By way of the context itself, or of a
 // value in front of it. And right below the parent, so that it finds out by itself (L9), or below a value.
-void abandoned_while_hung(bool by_value, bool below_value = false) {
+template <bool by_value, bool below_value = false>
+void abandoned_while_hung() {
   heed::manual_scheduler time;
   bool ended = false;
   {
@@ -230,19 +231,11 @@ void abandoned_while_hung(bool by_value, bool below_value = false) {
   }
   check(ended, "a function that nobody can call any more is destroyed");
 }
-void abandoned_while_hung_directly() {
-  abandoned_while_hung(false);
-}
-void abandoned_while_hung_by_value() {
-  abandoned_while_hung(true);
-}
-void abandoned_while_hung_below_value() {
-  abandoned_while_hung(false, true);
-}
 
 // One of two children is given up while its parent is abandoned: its link is what says where it hangs, and
 // afterwards belongs to who abandons it.
-void abandoned_in_a_chunk(bool by_value, bool below_value = false) {
+template <bool by_value, bool below_value = false>
+void abandoned_in_a_chunk() {
   heed::manual_scheduler time;
   {
     auto parent = std::make_unique<cancelable>(with_cancel(background(time)));
@@ -260,15 +253,6 @@ void abandoned_in_a_chunk(bool by_value, bool below_value = false) {
     join();
     time.run_pending();
   }
-}
-void abandoned_in_a_chunk_directly() {
-  abandoned_in_a_chunk(false);
-}
-void abandoned_in_a_chunk_by_value() {
-  abandoned_in_a_chunk(true);
-}
-void abandoned_in_a_chunk_below_value() {
-  abandoned_in_a_chunk(false, true);
 }
 
 void function_below_abandoned() {
@@ -307,12 +291,12 @@ std::vector<kernel> callback_kernels() {
       {"function.abandoned", abandoned_while_stopped},
       {"function.abandoned_far_below", abandoned_far_below<false>},
       {"function.abandoned_far_below_merge", abandoned_far_below<true>},
-      {"function.hung_abandoned", abandoned_while_hung_directly},
-      {"function.hung_abandoned_by_value", abandoned_while_hung_by_value},
-      {"function.hung_abandoned_below_value", abandoned_while_hung_below_value},
-      {"function.chunk_abandoned", abandoned_in_a_chunk_directly},
-      {"function.chunk_abandoned_by_value", abandoned_in_a_chunk_by_value},
-      {"function.chunk_abandoned_below_value", abandoned_in_a_chunk_below_value},
+      {"function.hung_abandoned", abandoned_while_hung<false>},
+      {"function.hung_abandoned_by_value", abandoned_while_hung<true>},
+      {"function.hung_abandoned_below_value", abandoned_while_hung<false, true>},
+      {"function.chunk_abandoned", abandoned_in_a_chunk<false>},
+      {"function.chunk_abandoned_by_value", abandoned_in_a_chunk<true>},
+      {"function.chunk_abandoned_below_value", abandoned_in_a_chunk<false, true>},
       {"function.below_abandoned", function_below_abandoned},
   };
 }

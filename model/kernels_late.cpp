@@ -24,121 +24,110 @@ context below(const context& parent) {
   return std::move(made.ctx);
 }
 
-enum class split_up { nothing, the_parent, the_child };
-template <split_up what>
-void both_go() {
-  heed::manual_scheduler time;
+// A function that is to be destroyed unrun.
+struct function {
+  heed::manual_scheduler time;  // first: the contexts go before it
+  const context root = background(time);
   int ended = 0;
-  {
-    context parent = below(background(time));
-    if (what == split_up::the_parent) meet(parent);
-    context child = below(parent);
-    if (what == split_up::the_child) meet(child);
-    const context in_hand = below(child);
-    heed::after_func(child, counted_end(&ended));
-    spawn([&] { parent = {}; });
-    spawn([&] { child = {}; });
-    join();
+  void hang_on(const context& ctx) { heed::after_func(ctx, counted_end(&ended)); }
+  void check_ended() {
     time.run_pending();
     check(ended == 1, "nobody can call it any more");
   }
+};
+
+enum class split_up { nothing, the_parent, the_child };
+template <split_up what>
+void both_go() {
+  function f;
+  context parent = below(f.root);
+  if (what == split_up::the_parent) meet(parent);
+  context child = below(parent);
+  if (what == split_up::the_child) meet(child);
+  const context in_hand = below(child);
+  f.hang_on(child);
+  spawn([&] { parent = {}; });
+  spawn([&] { child = {}; });
+  join();
+  f.check_ended();
 }
 
 // Nothing was ever hung on it before (H4).
 void hung_meanwhile() {
-  heed::manual_scheduler time;
-  int ended = 0;
-  {
-    context parent = below(background(time));
-    context child = below(parent);
-    std::optional<context> in_hand;
-    spawn([&] { parent = {}; });
-    spawn([&] {
-      in_hand.emplace(below(child));
-      heed::after_func(child, counted_end(&ended));
-      child = {};
-    });
-    join();
-    time.run_pending();
-    check(ended == 1, "nobody can call it any more");
-  }
+  function f;
+  context parent = below(f.root);
+  context child = below(parent);
+  std::optional<context> in_hand;
+  spawn([&] { parent = {}; });
+  spawn([&] {
+    in_hand.emplace(below(child));
+    f.hang_on(child);
+    child = {};
+  });
+  join();
+  f.check_ended();
 }
 
 void three_go() {
-  heed::manual_scheduler time;
-  int ended = 0;
-  {
-    context parent = below(background(time));
-    context child = below(parent);
-    context grandchild = below(child);
-    const context in_hand = below(grandchild);
-    heed::after_func(grandchild, counted_end(&ended));
-    spawn([&] { parent = {}; });
-    spawn([&] { child = {}; });
-    spawn([&] { grandchild = {}; });
-    join();
-    time.run_pending();
-    check(ended == 1, "nobody can call it any more");
-  }
+  function f;
+  context parent = below(f.root);
+  context child = below(parent);
+  context grandchild = below(child);
+  const context in_hand = below(grandchild);
+  f.hang_on(grandchild);
+  spawn([&] { parent = {}; });
+  spawn([&] { child = {}; });
+  spawn([&] { grandchild = {}; });
+  join();
+  f.check_ended();
 }
 
 // What is between has no handle any more, but a table: it is abandoned with its parent.
 void both_go_around_a_table() {
-  heed::manual_scheduler time;
-  int ended = 0;
-  {
-    context parent = below(background(time));
-    context between = below(parent);
-    meet(between);
-    context child = below(between);
-    const context in_hand = below(child);
-    between = {};
-    heed::after_func(child, counted_end(&ended));
-    spawn([&] { parent = {}; });
-    spawn([&] { child = {}; });
-    join();
-    time.run_pending();
-    check(ended == 1, "nobody can call it any more");
-  }
+  function f;
+  context parent = below(f.root);
+  context between = below(parent);
+  meet(between);
+  context child = below(between);
+  const context in_hand = below(child);
+  between = {};
+  f.hang_on(child);
+  spawn([&] { parent = {}; });
+  spawn([&] { child = {}; });
+  join();
+  f.check_ended();
 }
 
 // Of two, which lie in a chunk.
 void siblings_go() {
-  heed::manual_scheduler time;
-  int first = 0;
-  int second = 0;
-  {
-    context parent = below(background(time));
-    context one = below(parent);
-    context two = below(parent);
-    heed::after_func(one, counted_end(&first));
-    heed::after_func(two, counted_end(&second));
-    spawn([&] { parent = {}; });
-    spawn([&] { one = {}; });
-    spawn([&] { two = {}; });
-    join();
-    time.run_pending();
-    check(first == 1 && second == 1, "nobody can call them any more");
-  }
+  function f;
+  function g;
+  context parent = below(f.root);
+  context one = below(parent);
+  context two = below(parent);
+  f.hang_on(one);
+  g.hang_on(two);
+  spawn([&] { parent = {}; });
+  spawn([&] { one = {}; });
+  spawn([&] { two = {}; });
+  join();
+  f.check_ended();
+  g.check_ended();
 }
 
 // Two handles on the child, on two threads: the second of them finds out.
 void handles_go() {
-  heed::manual_scheduler time;
-  int ended = 0;
-  {
-    context parent = below(background(time));
-    context child = below(parent);
-    context same = child;
-    const context in_hand = below(child);
-    heed::after_func(child, counted_end(&ended));
-    spawn([&] { parent = {}; });
-    spawn([&] { child = {}; });
-    spawn([&] { same = {}; });
-    join();
-    time.run_pending();
-    check(ended == 1, "nobody can call it any more");
-  }
+  function f;
+  context parent = below(f.root);
+  context child = below(parent);
+  context same = child;
+  const context in_hand = below(child);
+  f.hang_on(child);
+  spawn([&] { parent = {}; });
+  spawn([&] { child = {}; });
+  spawn([&] { same = {}; });
+  join();
+  f.check_ended();
 }
 
 // The parent has ended, and then has no handle either: that is not being left alone.

@@ -33,8 +33,8 @@ inline bool will_find_out(const cancel_node& child) noexcept {
   child.own.lock.look();
   return (child.handles.load(std::memory_order_relaxed) & node::number) != 0;  // relaxed: after look()
 }
-// Whether it was, and nobody has taken `up` away: the child is live when this is called, and its last handle
-// goes. Where it has gone already, the child's own lock was taken since.
+// Whether the parent of one that is_told_late() was abandoned. The child's last handle goes; where that has
+// gone already, the child's own lock was taken since.
 inline bool is_left_alone(const cancel_node& child) noexcept {
   const auto& above = static_cast<const cancel_node&>(*child.parent);
   above.own.lock.look();

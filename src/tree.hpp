@@ -70,12 +70,12 @@
 //       handle is a hold less, no more.
 //   L9  A with_cancel() right below another one keeps its `up`, also when that one is abandoned, while
 //       somebody has it in hand: whoever gives up its last handle looks whether the parent's `handles` are 0
-//       and it has not ended.
-//       So nobody else writes the `handles` of one that has a single handle, and that one goes by a store. Of
-//       the two threads, one sees the other: each writes its node's `handles`, then locks that node's own
-//       shard, then looks at the other's lock (futex_lock::look), and at last at the other's `handles`. Of
-//       the two looks, one comes after the other's locking in the one order of those four (seq_cst), and so
-//       sees what was written before that. Where both do, `up` is for who takes it away.
+//       and it has not ended. So nobody else writes the `handles` of one that has a single handle, and that
+//       one goes by a store. Of the two threads, one sees the other: each writes its node's `handles`, then
+//       locks that node's own shard, then looks at the other's lock (futex_lock::look), and at last at the
+//       other's `handles`. Of the two looks, one comes after the other's locking in the one order of those
+//       four (seq_cst), and so sees what was written before that. Where both do, `up` is for who takes it
+//       away.
 //
 // Locks. A shard's lock guards its lists, and the links and shard numbers of what hangs there. While one is
 // held, nothing is waited for: at most a child's is tried. Held before one may be the merges' (merge.cpp) or

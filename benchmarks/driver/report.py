@@ -85,9 +85,8 @@ HEAD = ["row", "heed", "", "best", "Go", "best", "Go ÷ heed", "", "floor", "hee
 NOTE = """\
 The floor of a whole operation is its bare steps, of no use to anybody (`benchmarks/heed/sketches.cpp`): the memory that has to be
 written, and the locked instructions that it cannot do without. `*`: not measured here: what a prototype took on a Zen 4 server
-core. WakeUp is beside Go's
-goroutines that have a thread each (WakeUpThread), CancelCallback beside Go's AfterFunc, WithValueChainMoved, where each parent is
-moved from, beside Go's WithValueChain."""
+core. WakeUp is beside Go's goroutines that have a thread each (WakeUpThread), CancelCallback beside Go's AfterFunc,
+WithValueChainMoved, where each parent is moved from, beside Go's WithValueChain."""
 
 
 def others(results, names):

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <new>
+#include <utility>
 
 namespace {
 
@@ -23,15 +24,14 @@ static_assert(sizeof(thing) == 64);
 
 thread_local constinit thing* free_things = nullptr;
 
-template <class... Args>
-thing& take(Args... args) {
+thing& take() {
   thing* t = free_things;
   if (t) [[likely]] {
     free_things = t->parent;
   } else {
     t = static_cast<thing*>(::operator new(sizeof(thing), std::align_val_t(64)));
   }
-  return *::new (t) thing(args...);
+  return *::new (t) thing;
 }
 void give(thing& t) {
   t.parent = std::exchange(free_things, &t);
@@ -89,6 +89,18 @@ void child_of(thing& parent, std::size_t n) {
   }
 }
 
+// Each thread has a parent of its own, as it has a shard of one.
+void children_of_threads(bench::suite& s, const std::string& name, std::size_t threads) {
+  s.timed("Floor/" + bench::named(name, "threads", threads), [&](std::size_t n) {
+    return bench::parallel(threads, n, [](bench::worker& w) {
+      thing parent;
+      w.start();
+      child_of(parent, w.n);
+      w.stop();
+    });
+  });
+}
+
 // The second handle goes, while the first is still there.
 [[gnu::noinline]] void give_up(thing& t) {
   t.handles.fetch_sub(1, std::memory_order_acq_rel);
@@ -98,8 +110,8 @@ void child_of(thing& parent, std::size_t n) {
   bench::check(t.handles.load(std::memory_order_acquire) == 1, "a sketch's count");
   t.handles.store(0, std::memory_order_relaxed);
 }
-[[gnu::noinline]] void drop_up(thing* t, const thing* until) {
-  while (t != until) {
+[[gnu::noinline]] void drop_up(thing* t) {
+  while (t) {
     thing* above = t->parent;
     give(*t);
     t = above;
@@ -139,21 +151,14 @@ void trees(bench::suite& s) {
   s.run("Floor/WithCancel/Root=Background", child_of_nothing);
   thing open;
   s.run("Floor/WithCancel/Root=OpenCanceler", [&](std::size_t n) { child_of(open, n); });
-  s.timed("Floor/CommonParentCancelBare/threads=2", [](std::size_t n) {
-    return bench::parallel(2, n, [](bench::worker& w) {
-      thing parent;  // each thread has its own, as it has a shard
-      w.start();
-      child_of(parent, w.n);
-      w.stop();
-    });
-  });
+  children_of_threads(s, "CommonParentCancelBare", 2);
   for (std::size_t depth : s.sizes({1, 10, 100, 1000})) {
     const std::string name = "Floor/" + bench::named("CancelTree", "depth", depth);
     s.run(name + "/Root=Background", [&](std::size_t n) {
       for (std::size_t i = 0; i < n; ++i) {
         thing& root = make();
         give_up(root);
-        drop_up(&chain(root, depth - 1), nullptr);
+        drop_up(&chain(root, depth - 1));
       }
     });
     s.run(name + "/Root=OpenCanceler", [&](std::size_t n) {
@@ -161,7 +166,7 @@ void trees(bench::suite& s) {
         thing& root = make();
         thing& leaf = chain(root, depth);
         end_all(root);
-        drop_up(&leaf, nullptr);
+        drop_up(&leaf);
       }
     });
     s.run(name + "/Root=ClosedCanceler", [&](std::size_t n) {
@@ -175,7 +180,7 @@ void trees(bench::suite& s) {
           if (at != &root) give_up(*at);
           at = &next;
         }
-        drop_up(at, nullptr);
+        drop_up(at);
       }
     });
   }
@@ -212,7 +217,7 @@ void chain_of_values(std::size_t length) {
     if (counting && at) give_up(*at);
     at = &next;
   }
-  drop_up(at, nullptr);
+  drop_up(at);
 }
 void value_chains(bench::suite& s) {
   for (std::size_t length : s.sizes({1, 10, 100})) {
@@ -221,20 +226,6 @@ void value_chains(bench::suite& s) {
     });
     s.run("Floor/" + bench::named("WithValueChainMoved", "length", length), [&](std::size_t n) {
       for (std::size_t i = 0; i < n; ++i) chain_of_values<false>(length);
-    });
-  }
-}
-
-// Something that hangs on another: put there, decided by its own word, and taken off.
-void hooked(bench::suite& s) {
-  for (std::size_t threads : s.sizes({1, 2})) {
-    s.timed("Floor/" + bench::named("AfterFunc", "threads", threads), [&](std::size_t n) {
-      return bench::parallel(threads, n, [](bench::worker& w) {
-        thing parent;
-        w.start();
-        child_of(parent, w.n);
-        w.stop();
-      });
     });
   }
 }
@@ -264,6 +255,7 @@ void sketches(bench::suite& s) {
   trees(s);
   for (std::size_t count : s.sizes({1000, 100'000}, {1'000'000})) fan_out(s, count);
   value_chains(s);
-  hooked(s);
+  // A function is no less: hung on another, decided by its own word, and taken off.
+  for (std::size_t threads : s.sizes({1, 2})) children_of_threads(s, "AfterFunc", threads);
   timeouts(s);
 }
