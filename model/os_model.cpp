@@ -130,7 +130,8 @@ int start_thread(void (*body)()) noexcept {
 bool at_thread_exit(void (*)()) noexcept {
   return false;
 }
-void exact_timers() noexcept {}
+exact_timers::exact_timers() noexcept : before_(0) {}
+exact_timers::~exact_timers() = default;
 // Threads 1 and 2 have a CPU each, so that a context on which they meet is split; the others share theirs.
 unsigned cpu() noexcept {
   return model::this_thread() & 1;

@@ -66,8 +66,18 @@ void stay_loaded() noexcept;
 // Has `last` called when the calling thread ends, after its thread_local objects are gone; once, and not
 // where the whole process ends. One function for the process. False: that cannot be had.
 bool at_thread_exit(void (*last)()) noexcept;
-// Lets this thread's timed waits end as exactly as the kernel can.
-void exact_timers() noexcept;
+// While it lives, the timed waits of the thread that made it end as exactly as the kernel can; afterwards as
+// before.
+class exact_timers {
+ public:
+  exact_timers() noexcept;
+  ~exact_timers();
+  exact_timers(const exact_timers&) = delete;
+  exact_timers& operator=(const exact_timers&) = delete;
+
+ private:
+  long before_;
+};
 // The CPU that this thread runs on, or a number that stands for it: a hint, it may be another one by now.
 unsigned cpu() noexcept;
 // How many CPUs there are.

@@ -313,8 +313,13 @@ bool at_thread_exit(void (*last)()) noexcept {
          ::pthread_setspecific(static_cast<pthread_key_t>(key), reinterpret_cast<void*>(last)) == 0;
 }
 
-void exact_timers() noexcept {
-  ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);  // nanoseconds; the default of 50 µs is for laptops
+// The slack is in nanoseconds; its default of 50 µs is for laptops. Threads with real-time scheduling have
+// none (PR_SET_TIMERSLACK(2const)). By syscall(), as prctl() gives an int.
+exact_timers::exact_timers() noexcept : before_(::syscall(SYS_prctl, PR_GET_TIMERSLACK, 0, 0, 0, 0)) {
+  if (before_ > 1) ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+}
+exact_timers::~exact_timers() {
+  if (before_ > 1) ::prctl(PR_SET_TIMERSLACK, static_cast<unsigned long>(before_), 0UL, 0UL, 0UL);
 }
 
 unsigned cpu() noexcept {

@@ -118,7 +118,7 @@ bool timekeeper::serve(shard& s) noexcept {
 }
 
 void timekeeper::run() noexcept {
-  os::exact_timers();
+  const os::exact_timers exact;
   keeps_time = true;
   head_start start;
   for (;;) {

@@ -45,6 +45,12 @@ class sleeper {
   /// Whether it sleeps in the kernel now. It does not count as asleep while it is on its way there.
   bool asleep() const { return state_of("/proc/self/task/" + std::to_string(id_) + "/stat") == 'S'; }
   bool blocked() const { return asleep() && !over_; }
+  /// How late a timer of its own may wake it, in nanoseconds; -1: the kernel does not say.
+  long timer_slack() const {
+    std::ifstream file("/proc/" + std::to_string(id_) + "/timerslack_ns");
+    long ns = -1;
+    return file >> ns ? ns : -1;
+  }
   /// How often it has gone to sleep so far.
   long sleeps() const {
     std::ifstream status("/proc/self/task/" + std::to_string(id_) + "/status");
