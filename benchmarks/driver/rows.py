@@ -51,7 +51,7 @@ def marks():
             mark(f"FanOut/children={n}", go=go, floor=f"Floor/FanOut/children={n}")
             for n, go in [(1000, 20), (100000, 50), (1000000, 55)]
         ),
-        mark("FanOutShuffled/children=1000000", go=22, floor=9),
+        mark("FanOutShuffled/children=1000000", go=22, floor="Floor/FanOutShuffled/children=1000000"),
     ]
     yield "Deadlines", [
         *(mark(f"WithTimeout/concurrency={n}", go=go, floor="Floor/WithTimeout") for n, go in [(40, 25), (4000, 25), (400000, 35)]),
@@ -78,7 +78,7 @@ def marks():
         mark("AfterFunc/threads=2", go=45, floor="Floor/AfterFunc/threads=2"),
         mark("CancelCallback/threads=1", go_row="AfterFunc/threads=1"),
         mark("CancelCallback/threads=2", go_row="AfterFunc/threads=2"),
-        mark("WakeUp/waiters=1", go=1, floor="Floor/FutexRoundTrip", go_row="WakeUpThread/waiters=1"),
+        mark("WakeUp/waiters=1", go=1, floor="Floor/FutexWake", go_row="WakeUpThread/waiters=1"),
         mark("WakeUp/waiters=10", go=1, go_row="WakeUpThread/waiters=10"),
         mark("WakeUp/waiters=100", go=1, go_row="WakeUpThread/waiters=100"),
         mark("WakeUp/waiters=100", "cancel-ns", go=1, go_row="WakeUpThread/waiters=100"),

@@ -1,17 +1,8 @@
 // What the machine asks for the parts that every implementation is made of. Nothing here knows heed.
+#include "futex.hpp"
 #include "rows.hpp"
 
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-
-#include <atomic>
-#include <cstdint>
-
 namespace {
-
-using word = std::atomic<std::uint32_t>;
 
 [[gnu::noinline]] void load(const word& w, std::size_t n) {
   std::size_t right = 0;
@@ -21,13 +12,6 @@ using word = std::atomic<std::uint32_t>;
     bench::clobber();
   }
   bench::check(right == n, "a load");
-}
-
-void wait(word& w, std::uint32_t while_it_is, const timespec* until = nullptr) {
-  syscall(SYS_futex, &w, FUTEX_WAIT_BITSET_PRIVATE, while_it_is, until, nullptr, FUTEX_BITSET_MATCH_ANY);
-}
-void wake(word& w) {
-  syscall(SYS_futex, &w, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
 }
 
 // Two threads wake each other in turn, n times.
