@@ -95,7 +95,7 @@ TEST(DumpRace, WhileSevenThreadsChangeTheTree) {
         }
       });
     }
-    for (int i = 0; i < 200 / slower && !testing::Test::HasFailure(); ++i) {
+    for (int i = 0; i < 60 / slower && !testing::Test::HasFailure(); ++i) {
       EXPECT_GT(checked(dumped(root, heed::dump_format::json)), lasting);
       EXPECT_FALSE(dumped(root, heed::dump_format::text).empty());
       EXPECT_FALSE(dumped(heed::background(), heed::dump_format::dot).empty());
