@@ -7,7 +7,6 @@
 #include <atomic>
 #include <cstdint>
 #include <new>
-#include <random>
 #include <utility>
 
 namespace {
@@ -187,13 +186,12 @@ void trees(bench::suite& s) {
   }
 }
 
-// Ending what an array names: one exchange each, fetched ahead. Shuffled: every second thing, at random places.
-void fan_out(bench::suite& s, const std::string& name, std::size_t count, bool shuffled) {
-  s.parts("Floor/" + bench::named(name, "children", count), [&]() -> bench::suite::part {
-    std::vector<thing> things(shuffled ? 2 * count : count);
+// Ending what lies in an array: one exchange each, fetched ahead.
+void fan_out(bench::suite& s, std::size_t count) {
+  s.parts("Floor/" + bench::named("FanOut", "children", count), [&]() -> bench::suite::part {
+    std::vector<thing> things(count);
     std::vector<thing*> at;
-    for (std::size_t i = 0; i < count; ++i) at.push_back(&things[shuffled ? 2 * i : i]);
-    if (shuffled) std::shuffle(at.begin(), at.end(), std::mt19937(1));
+    for (thing& t : things) at.push_back(&t);
     const auto from = bench::clock::now();
     for (std::size_t i = 0; i < count; ++i) {
       __builtin_prefetch(at[std::min(i + 32, count - 1)], 1);
@@ -255,10 +253,7 @@ void timeouts(bench::suite& s) {
 
 void sketches(bench::suite& s) {
   trees(s);
-  for (std::size_t count : s.sizes({1000, 100'000}, {1'000'000})) {
-    fan_out(s, "FanOut", count, false);
-    fan_out(s, "FanOutShuffled", count, true);
-  }
+  for (std::size_t count : s.sizes({1000, 100'000}, {1'000'000})) fan_out(s, count);
   value_chains(s);
   // A function is no less: hung on another, decided by its own word, and taken off.
   for (std::size_t threads : s.sizes({1, 2})) children_of_threads(s, "AfterFunc", threads);
