@@ -32,6 +32,20 @@ void armed_and_waited_for() {
   join();
 }
 
+// The first of them sets a timer of its own, and wakes, and sleeps again, while the others are told one by the
+// other.
+void waited_for_by_three() {
+  fresh_process();
+  auto [ctx, cancel] = heed::with_timeout(background(), 1s);
+  for (int i = 0; i < 3; ++i) {
+    spawn([&] {
+      ctx.wait();
+      check(ctx.err() == errc::deadline_exceeded, "it has passed");
+    });
+  }
+  join();
+}
+
 // The second comes first: its arming rings, and the thread sleeps less.
 void earlier_one_rings() {
   fresh_process();
@@ -325,6 +339,7 @@ void thread_rests() {
 std::vector<kernel> thread_kernels() {
   return {
       {"timekeeper.waited_for", armed_and_waited_for},
+      {"timekeeper.waited_for_by_three", waited_for_by_three},
       {"timekeeper.earlier_rings", earlier_one_rings},
       {"timekeeper.earlier_rings_at_any_time", earlier_one_rings_at_any_time},
       {"timekeeper.two_arm", armed_by_two},

@@ -315,11 +315,17 @@ bool at_thread_exit(void (*last)()) noexcept {
 
 // The slack is in nanoseconds; its default of 50 µs is for laptops. Threads with real-time scheduling have
 // none (PR_SET_TIMERSLACK(2const)). By syscall(), as prctl() gives an int.
-exact_timers::exact_timers() noexcept : before_(::syscall(SYS_prctl, PR_GET_TIMERSLACK, 0, 0, 0, 0)) {
-  if (before_ > 1) ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+static long change_timers(long option, long slack) noexcept {
+  const int kept = errno;
+  const long result = ::syscall(SYS_prctl, option, slack, 0L, 0L, 0L);
+  errno = kept;
+  return result;
+}
+exact_timers::exact_timers() noexcept : before_(change_timers(PR_GET_TIMERSLACK, 0)) {
+  if (before_ > 1) change_timers(PR_SET_TIMERSLACK, 1);
 }
 exact_timers::~exact_timers() {
-  if (before_ > 1) ::prctl(PR_SET_TIMERSLACK, static_cast<unsigned long>(before_), 0UL, 0UL, 0UL);
+  if (before_ > 1) change_timers(PR_SET_TIMERSLACK, before_);
 }
 
 unsigned cpu() noexcept {

@@ -12,7 +12,7 @@ struct indexed_value : value_node {
   value_index index;
 };
 
-// Both.
+// An 8th that is late, too.
 struct late_indexed_value : late_value {
   late_indexed_value(node* above, const key_base& k, const value_type& t, std::uint64_t lookup_word,
                      birth how) noexcept

@@ -61,13 +61,17 @@ void wait_by(scheduler& s, const context& ctx, time_point until) {
   a.finish();
 }
 
-// Where the deadline comes before `t`: until then. So a timer of this thread's own wakes it when the timer
+// Where a deadline comes well before `t`: until then. So a timer of this thread's own wakes it when the timer
 // thread wakes; what is left to wait for then, the verdict, finds its CPU awake, and one asleep would hear of
-// it some 15 µs later. Only for the first to wait: many would all be woken twice.
+// it some 15 µs later. Only for the first to wait: many would all be woken twice. A deadline that a merge has
+// from another clock wakes it for nothing.
 void await_own_deadline(cancel_node& n, time_point t) noexcept {
-  const time_point* const due = earliest_deadline(&n);
   // relaxed: a guess. Two that both take themselves for the first lose nothing by it.
-  if (!due || *due > t || (n.word.load(std::memory_order_relaxed) & word::waiters)) return;
+  if (n.word.load(std::memory_order_relaxed) & word::waiters) return;
+  const time_point* const due = earliest_deadline(&n);
+  if (!due || *due <= os::now() || *due >= t) return;
+  // Who waits for as long as the deadline takes shall mostly find it passed: time for the timer thread.
+  if (t - *due < std::chrono::microseconds(100)) return;
   const os::exact_timers exact;
   word::await_until(n, word::verdict, *due);
 }
@@ -93,7 +97,7 @@ bool context::wait_until(time_point t) const {
     if (forked::is_child.load(std::memory_order_relaxed)) [[unlikely]] {
       forked::await_until(*n, t);
     } else {
-      if (&s == &default_scheduler()) await_own_deadline(*n, t);  // others have another clock
+      if (&s == &default_scheduler()) await_own_deadline(*n, t);  // by its clock
       word::await_until(*n, word::verdict, t);
     }
   } else {

@@ -122,8 +122,8 @@ class HEED_API context {
 
   /// Blocks this thread until done; forever where cancel is not possible. No spinning: one futex. In a forked
   /// child it ends contexts whose deadline was set before the fork at their time (see docs/guide.md), and
-  /// below a merge there may throw `std::bad_alloc`; as do all waits below. Where there is a deadline, this
-  /// thread's timer slack (prctl(2)) is 1 ns meanwhile.
+  /// below a merge there may throw `std::bad_alloc`. A thread that waits for a deadline may have a timer
+  /// slack (prctl(2)) of 1 ns meanwhile. All of this is so for the waits below, too.
   void wait() const;
   /// Blocks until done (true) or until the duration has passed (false); a context that is done gives true,
   /// whatever the duration. Any duration type; too long ones saturate to forever; NaN is misuse

@@ -143,8 +143,8 @@ TYPED_TEST(ConditionRace, CancelInTheWindow) {
                    heed::errc::canceled);
        },
        [&] {
-         for (int n = 0; n < 10'000 && !about_to_sleep; ++n) {
-         }  // ten times what it takes where that one runs
+         // Ten times what it takes where the other thread runs.
+         for (int n = 0; n < 10'000 && !about_to_sleep; ++n) {}
          about_to_sleep.wait(false);
          c->cancel();
        }},
