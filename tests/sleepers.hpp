@@ -48,18 +48,19 @@ class sleeper {
   /// Whether it sleeps in the kernel now. It does not count as asleep while it is on its way there.
   bool asleep() const { return state_of("/proc/self/task/" + std::to_string(id_) + "/stat") == 'S'; }
   bool blocked() const { return asleep() && !over_; }
-  /// How late a timer of its own may wake it, in nanoseconds (prctl(2)). A signal has it say so, and it goes
-  /// on sleeping.
+  /// How late a timer of its own may wake it, in nanoseconds (prctl(2)); -1: the system does not say.
+  /// A signal has it answer, and it goes on sleeping.
   long timer_slack() const {
+    constexpr long none = -2;
     static std::atomic<long> answer;
     static const bool asked = [] {
       struct sigaction how = {};
       how.sa_handler = [](int) { answer = ::prctl(PR_GET_TIMERSLACK, 0UL, 0UL, 0UL, 0UL); };
       return ::sigaction(SIGUSR1, &how, nullptr) == 0;
     }();
-    answer = -1;
+    answer = none;
     if (!asked || ::syscall(SYS_tgkill, ::getpid(), id_.load(), SIGUSR1) != 0) return -1;
-    while (answer < 0) std::this_thread::yield();
+    while (answer == none) std::this_thread::yield();
     return answer;
   }
   /// How often it has gone to sleep so far.
